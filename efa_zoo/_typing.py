@@ -1,0 +1,31 @@
+"""The one switch for shape contracts: jaxtyping annotations checked by beartype at trace time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from beartype import beartype
+from jaxtyping import jaxtyped
+
+_F = TypeVar("_F", bound=Callable[..., object])
+
+#: Contracts are on unless the environment variable EFA_ZOO_CONTRACTS is "0" at import.
+CONTRACTS: bool = os.environ.get("EFA_ZOO_CONTRACTS", "1") != "0"
+
+
+def contract(function: _F) -> _F:
+    """Check the jaxtyping annotations of `function` on every call.
+
+    Inside `jax.jit` the check runs while tracing, so compiled code pays nothing.
+
+    Args:
+        function: a function or method whose annotations are shapes and types.
+
+    Returns:
+        The checked function, or `function` itself when contracts are switched off.
+    """
+    if not CONTRACTS:
+        return function
+    return jaxtyped(function, typechecker=beartype)

@@ -1,0 +1,14 @@
+"""Euclidean fast attention: the layer, its two evaluations and their parts."""
+
+from efa_zoo.attention.exact import attend_exact
+from efa_zoo.attention.integration import TensorIntegration
+from efa_zoo.attention.module import EuclideanFastAttention
+from efa_zoo.attention.quadrature import attend_along, attend_quadrature
+
+__all__ = [
+    "EuclideanFastAttention",
+    "TensorIntegration",
+    "attend_along",
+    "attend_exact",
+    "attend_quadrature",
+]

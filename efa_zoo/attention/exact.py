@@ -1,0 +1,63 @@
+"""Attention integrated over the sphere in closed form: a sum over pairs of atoms, no grid."""
+
+from __future__ import annotations
+
+import e3x
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from efa_zoo._typing import contract
+from efa_zoo.attention.bessel import reduced_spherical_bessel_by_degree
+from efa_zoo.coupling import repeat_degrees
+
+__all__ = ["attend_exact"]
+
+
+@contract
+def attend_exact(
+    query: Float[Array, "atoms channels pairs 2"],
+    key: Float[Array, "atoms channels pairs 2"],
+    value: Float[Array, "atoms values"],
+    positions: Float[Array, "atoms 3"],
+    frequencies: Float[Array, " pairs"],
+    degree: int,
+    atom_mask: Bool[Array, " atoms"] | None = None,
+) -> Float[Array, "atoms components values"]:
+    """Integrate attention along u against the spherical harmonics Y_lm(u), l ≤ degree, exactly.
+
+    With r = r_j - r_i, (1/4π) ∫ exp(iω u·r) Y_lm(u) du = i^l j_l(ωr) Y_lm(r/|r|). The cosine of
+    the phase goes with q·k, the sine with the antisymmetric product of the feature pairs, so even
+    degrees take the former and odd degrees the latter. In terms of solid harmonics and
+    j_l(x)/x^l as a function of x² nothing is singular at r = 0 or ω = 0.
+
+    Args:
+        query: parities and components merged into channels, features split into pairs.
+        key: the same of the key.
+        value: all axes but the atoms merged.
+        positions: in Å.
+        frequencies: in 1/Å.
+        degree: largest degree of the spherical harmonics (Racah's normalisation).
+        atom_mask: False for atoms that nobody attends to.
+
+    Returns:
+        One result per component of the spherical harmonics.
+    """
+    size = query.shape[1] * query.shape[2] * 2
+    if atom_mask is not None:
+        value = jnp.where(atom_mask[:, None], value, 0)
+    displacements = positions[None, :, :] - positions[:, None, :]
+    squared = jnp.sum(displacements**2, axis=-1) * (frequencies**2)[:, None, None]
+    radial = reduced_spherical_bessel_by_degree(degree, squared)  # each [pairs, atoms, atoms]
+    products = [jnp.einsum("ipcs,jpcs->cij", query, key) * size**-0.5]
+    if degree > 0:
+        turned = jnp.stack([-query[..., 1], query[..., 0]], axis=-1)
+        products.append(jnp.einsum("ipcs,jpcs->cij", turned, key) * -(size**-0.5))
+    kernels = []
+    for l in range(degree + 1):
+        factor = (-1.0) ** (l // 2) * frequencies**l if l else jnp.ones_like(frequencies)
+        kernels.append(jnp.einsum("c,cij,cij->ij", factor, radial[l], products[l % 2]))
+    if degree == 0:
+        return jnp.einsum("ij,jv->iv", kernels[0], value)[:, None, :]
+    solid = e3x.so3.solid_harmonics(displacements, degree).astype(value.dtype)
+    weights = repeat_degrees(jnp.stack(kernels), degree, 0)
+    return jnp.einsum("aij,ija,jv->iav", weights, solid, value)

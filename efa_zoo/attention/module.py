@@ -1,0 +1,266 @@
+"""Euclidean fast attention as a layer."""
+
+from __future__ import annotations
+
+
+import math
+from typing import TypeVar
+
+import e3x
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from efa_zoo._typing import contract
+from efa_zoo.attention.exact import attend_exact
+from efa_zoo.attention.grids import check_grid, grid_for, lebedev_grid
+from efa_zoo.attention.integration import TensorIntegration
+from efa_zoo.attention.quadrature import attend_quadrature
+from efa_zoo.attention.rotary import FrequencyFunction, linear_frequencies
+from efa_zoo.config import AttentionConfig
+from efa_zoo.coupling import Irreps, repeat_degrees
+from efa_zoo.errors import ConfigError
+from efa_zoo.spherical import Dense, activation, change_irreps
+
+__all__ = ["EuclideanFastAttention"]
+
+
+class EuclideanFastAttention(eqx.Module):
+    """Global attention of every atom to every atom, equivariant under rotation and reflection.
+
+    Query and key carry rotary encodings along directions of space; the product with the values is
+    integrated over all directions, alone or (tensor integration) together with the spherical
+    harmonics of the direction. See Frank, Chmiela, Müller and Unke, arXiv 2412.08541.
+
+    Attributes:
+        query: projection to queries, or None.
+        key: projection to keys, or None.
+        value: projection to values, or None.
+        frequencies: `[pairs]` in 1/Å if they are trainable, else None.
+        integration: coupling of the tensor integration, or None.
+    """
+
+    query: Dense | None
+    key: Dense | None
+    value: Dense | None
+    frequencies: Float[Array, " pairs"] | None
+    integration: TensorIntegration | None
+    config: AttentionConfig = eqx.field(static=True)
+    frequency_function: FrequencyFunction = eqx.field(static=True)
+    input_irreps: Irreps = eqx.field(static=True)
+    query_key_irreps: Irreps = eqx.field(static=True)
+    value_irreps: Irreps = eqx.field(static=True)
+    features: int = eqx.field(static=True)
+    spherical_degree: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        irreps: Irreps,
+        features: int,
+        config: AttentionConfig,
+        *,
+        frequency_function: FrequencyFunction = linear_frequencies,
+        key: PRNGKeyArray,
+        dtype: jnp.dtype | None = None,
+    ):
+        """Args:
+        irreps: largest degree and parities of the input.
+        features: number of features of the input.
+        config: all options.
+        frequency_function: gives the frequencies (of trainable ones, the initial values).
+        key: of the random weights.
+        dtype: of the weights.
+
+        Raises:
+            ConfigError: an option does not fit the input, or the grid cannot resolve the phases.
+        """
+        query_key, value, integration = jax.random.split(key, 3)
+        query_features = config.query_key_features or features
+        value_features = config.value_features or features
+        if query_features % 2:
+            raise ConfigError(
+                f"query_key_features: got {query_features}, expected an even number of features"
+            )
+        self.input_irreps = irreps
+        self.features = features
+        self.query_key_irreps = _restrict(
+            irreps, config.query_key_degree, config.query_key_pseudotensors, "query_key_degree"
+        )
+        self.value_irreps = _restrict(
+            irreps, config.value_degree, config.value_pseudotensors, "value_degree"
+        )
+        self.query = self.key = self.value = None
+        if config.project:
+            keys = jax.random.split(query_key)
+            self.query = Dense(irreps, features, query_features, key=keys[0], dtype=dtype)
+            self.key = Dense(irreps, features, query_features, key=keys[1], dtype=dtype)
+            self.value = Dense(irreps, features, value_features, key=value, dtype=dtype)
+        self.config = config
+        self.frequency_function = frequency_function
+        initial = jnp.asarray(
+            frequency_function(query_features // 2, config.frequencies), dtype or float
+        )
+        if initial.shape != (query_features // 2,):
+            raise ConfigError(
+                f"frequency_function: got shape {initial.shape}, expected ({query_features // 2},)"
+            )
+        self.frequencies = initial if config.frequencies.trainable else None
+        self.spherical_degree, self.integration = 0, None
+        if config.integration is not None:
+            options = config.integration
+            self.spherical_degree = _or(options.spherical_degree, irreps.degree)
+            constants = options.degree_constants
+            if constants is not None and len(constants) != self.spherical_degree + 1:
+                raise ConfigError(
+                    f"degree_constants: got {len(constants)} numbers, expected spherical_degree + 1 "
+                    f"= {self.spherical_degree + 1}"
+                )
+            self.integration = TensorIntegration(
+                Irreps(self.spherical_degree, False),
+                self.value_irreps,
+                value_features,
+                degree=_or(options.degree, irreps.degree),
+                pseudotensors=_or(options.pseudotensors, irreps.pseudotensors),
+                trainable=options.trainable,
+                key=integration,
+            )
+        if config.grid is not None and math.isfinite(config.tolerance):
+            check_grid(
+                config.grid,
+                config.frequencies.max_frequency,
+                config.tolerance,
+                self.spherical_degree,
+            )
+
+    @property
+    def irreps(self) -> Irreps:
+        """Largest degree and parities of the output."""
+        return self.value_irreps if self.integration is None else self.integration.irreps
+
+    @property
+    def value_features(self) -> int:
+        """Number of features of the output."""
+        return self.config.value_features or self.features
+
+    def current_frequencies(self, dtype: jnp.dtype | None = None) -> Float[Array, " pairs"]:
+        """Frequencies in 1/Å, trained or constant."""
+        if self.frequencies is not None:
+            return self.frequencies
+        pairs = (self.config.query_key_features or self.features) // 2
+        return jnp.asarray(self.frequency_function(pairs, self.config.frequencies), dtype or float)
+
+    def evaluation_for(self, num_atoms: int) -> str:
+        """The evaluation that a molecule of this static size takes, "exact" or "quadrature"."""
+        if self.config.evaluation != "auto":
+            return self.config.evaluation
+        return "exact" if num_atoms <= _EXACT_UP_TO else "quadrature"
+
+    def grid(self) -> tuple[np.ndarray, np.ndarray]:
+        """Directions `[points, 3]` and weights `[points]` of the quadrature."""
+        config = self.config
+        points = config.grid
+        if points is None:
+            points = grid_for(
+                config.frequencies.max_frequency,
+                config.frequencies.max_length,
+                config.tolerance,
+                self.spherical_degree,
+            )
+        return lebedev_grid(points)
+
+    @contract
+    def query_key_value(
+        self,
+        features: Float[
+            Array, "atoms {self.input_irreps.parities} {self.input_irreps.components} {self.features}"
+        ],
+    ) -> tuple[
+        Float[Array, "atoms channels pairs 2"],
+        Float[Array, "atoms channels pairs 2"],
+        Float[
+            Array, "atoms {self.value_irreps.parities} {self.value_irreps.components} value_features"
+        ],
+    ]:
+        """Queries and keys with features split into pairs, and values."""
+        gate = activation(self.config.activation)
+        query = features if self.query is None else self.query(features)
+        key = features if self.key is None else self.key(features)
+        value = features if self.value is None else self.value(features)
+        query, key = (change_irreps(gate(x), self.query_key_irreps) for x in (query, key))
+        shape = (features.shape[0], -1, query.shape[-1] // 2, 2)
+        return query.reshape(shape), key.reshape(shape), change_irreps(value, self.value_irreps)
+
+    @contract
+    def __call__(
+        self,
+        features: Float[
+            Array, "atoms {self.input_irreps.parities} {self.input_irreps.components} {self.features}"
+        ],
+        positions: Float[Array, "atoms 3"],
+        atom_mask: Bool[Array, " atoms"] | None = None,
+    ) -> Float[
+        Array, "atoms {self.irreps.parities} {self.irreps.components} {self.value_features}"
+    ]:
+        """Attend within one molecule.
+
+        Args:
+            features: equivariant features of the atoms.
+            positions: in Å.
+            atom_mask: False for padding atoms, which nobody attends to.
+
+        Returns:
+            Features of the atoms, of irreps `self.irreps`.
+        """
+        query, key, value = self.query_key_value(features)
+        flat = value.reshape(value.shape[0], -1)
+        frequencies = self.current_frequencies(features.dtype)
+        if self.evaluation_for(features.shape[0]) == "exact":
+            attended = attend_exact(
+                query, key, flat, positions, frequencies, self.spherical_degree, atom_mask
+            )
+        else:
+            directions, weights = self.grid()
+            factors = weights[:, None] * _spherical_harmonics(directions, self.spherical_degree)
+            attended = attend_quadrature(
+                query, key, flat, positions, frequencies, directions, factors, atom_mask
+            )
+        if self.integration is None:
+            return attended.reshape(value.shape)
+        constants = self.config.integration and self.config.integration.degree_constants
+        if constants is not None:
+            factor = repeat_degrees(
+                jnp.asarray(constants, attended.dtype), self.spherical_degree, 0
+            )
+            attended = attended * factor[:, None]
+        product = attended.reshape(*attended.shape[:2], *value.shape[1:])
+        return self.integration.couple(product)
+
+
+_T = TypeVar("_T")
+
+#: Largest number of atoms for which `evaluation="auto"` sums over pairs.
+_EXACT_UP_TO = 768
+
+
+def _or(value: _T | None, default: _T) -> _T:
+    return default if value is None else value
+
+
+def _restrict(
+    irreps: Irreps, degree: int | None, pseudotensors: bool | None, field: str
+) -> Irreps:
+    if degree is not None and degree > irreps.degree:
+        raise ConfigError(
+            f"{field}: got {degree}, expected at most {irreps.degree}, the degree of the input"
+        )
+    return Irreps(_or(degree, irreps.degree), _or(pseudotensors, irreps.pseudotensors))
+
+
+def _spherical_harmonics(directions: np.ndarray, degree: int) -> np.ndarray:
+    """Y of the grid points in e3x's default (Racah) normalisation, float64."""
+    if degree == 0:
+        return np.ones((len(directions), 1))
+    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+        return np.asarray(e3x.so3.spherical_harmonics(jnp.asarray(directions), degree))

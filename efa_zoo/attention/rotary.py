@@ -1,0 +1,74 @@
+"""Euclidean rotary position encoding: feature pairs rotated by the phase along a direction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from efa_zoo._typing import contract
+from efa_zoo.config import FrequencyConfig
+
+__all__ = ["FrequencyFunction", "linear_frequencies", "rotate_pairs", "rotary_phases"]
+
+#: A user's choice of frequencies: (number of feature pairs, settings) to `[pairs]` in 1/Å.
+FrequencyFunction: TypeAlias = Callable[[int, FrequencyConfig], np.ndarray]
+
+
+def linear_frequencies(pairs: int, config: FrequencyConfig) -> np.ndarray:
+    """Evenly spaced frequencies from 0 to `max_frequency / max_length` (paper, eq. 24).
+
+    Args:
+        pairs: number of feature pairs; a single pair gets the highest frequency.
+        config: highest phase and the length over which it is reached.
+
+    Returns:
+        `[pairs]` in 1/Å, float64.
+    """
+    if pairs == 1:
+        return np.asarray([config.max_frequency / config.max_length])
+    return np.linspace(0.0, config.max_frequency, pairs) / config.max_length
+
+
+@contract
+def rotary_phases(
+    positions: Float[Array, "atoms 3"],
+    directions: Float[Array, "directions 3"],
+    frequencies: Float[Array, " pairs"],
+) -> tuple[Float[Array, "atoms directions pairs"], Float[Array, "atoms directions pairs"]]:
+    """Cosine and sine of the angles ω_c u·r.
+
+    Args:
+        positions: in Å.
+        directions: unit vectors u.
+        frequencies: ω in 1/Å.
+
+    Returns:
+        Cosines and sines.
+    """
+    angles = (positions @ directions.T)[..., None] * frequencies
+    return jnp.cos(angles), jnp.sin(angles)
+
+
+@contract
+def rotate_pairs(
+    features: Float[Array, "atoms channels pairs 2"],
+    cosine: Float[Array, "atoms directions pairs"],
+    sine: Float[Array, "atoms directions pairs"],
+) -> Float[Array, "atoms directions channels pairs 2"]:
+    """Rotate every feature pair (2c, 2c + 1) by its angle, along every direction.
+
+    Args:
+        features: parities and components merged into channels, features split into pairs.
+        cosine: of the angles.
+        sine: of the angles.
+
+    Returns:
+        The rotated features.
+    """
+    first, second = features[:, None, ..., 0], features[:, None, ..., 1]
+    cosine, sine = cosine[:, :, None, :], sine[:, :, None, :]
+    return jnp.stack([first * cosine - second * sine, first * sine + second * cosine], axis=-1)

@@ -1,0 +1,230 @@
+"""Coupling of two equivariant features: the paths, the constants and the weighted product.
+
+Features follow e3x: `[..., parity, (degree + 1)², features]`. With one parity channel every
+component of degree l has parity (-1)^l; with two, channel 0 holds even and channel 1 odd parity.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import e3x
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.lax import PrecisionLike
+from jaxtyping import Array, Float
+
+from efa_zoo._typing import contract
+from efa_zoo.errors import ConfigError
+
+__all__ = ["Coupling", "Irreps", "clebsch_gordan", "repeat_degrees"]
+
+
+class Irreps(NamedTuple):
+    """Static shape of equivariant features.
+
+    Attributes:
+        degree: largest degree.
+        pseudotensors: two parity channels instead of one.
+    """
+
+    degree: int
+    pseudotensors: bool
+
+    @property
+    def parities(self) -> int:
+        """Number of parity channels, 1 or 2."""
+        return 2 if self.pseudotensors else 1
+
+    @property
+    def components(self) -> int:
+        """Number of components of a parity channel, (degree + 1)²."""
+        return (self.degree + 1) ** 2
+
+    @classmethod
+    def of(cls, features: Array | jax.ShapeDtypeStruct) -> Irreps:
+        """Read the static shape off features `[..., parity, (degree + 1)², features]`."""
+        if features.ndim < 3 or features.shape[-3] not in (1, 2):
+            raise ConfigError(
+                f"features: got shape {features.shape}, expected (..., 1 or 2, (degree + 1)², "
+                "features)"
+            )
+        degree = math.isqrt(features.shape[-2]) - 1
+        if (degree + 1) ** 2 != features.shape[-2]:
+            raise ConfigError(
+                f"features: got {features.shape[-2]} components, expected (degree + 1)²"
+            )
+        return cls(degree, features.shape[-3] == 2)
+
+    def union(self, other: Irreps) -> Irreps:
+        """Shape of the sum of features of both shapes (`e3x.nn.add`)."""
+        return Irreps(
+            max(self.degree, other.degree), self.pseudotensors or other.pseudotensors
+        )
+
+    def _parity(self, channel: int, degree: int) -> int:
+        return channel if self.pseudotensors else degree % 2
+
+
+class Coupling(NamedTuple):
+    """Which irreps of two factors couple to which irreps of a product.
+
+    Attributes:
+        first: shape of the first factor.
+        second: shape of the second factor.
+        output: shape of the product.
+    """
+
+    first: Irreps
+    second: Irreps
+    output: Irreps
+
+    @classmethod
+    def of(
+        cls,
+        first: Irreps,
+        second: Irreps,
+        degree: int | None = None,
+        pseudotensors: bool = True,
+    ) -> Coupling:
+        """The coupling that e3x's `Tensor` layer makes.
+
+        Args:
+            first: shape of the first factor.
+            second: shape of the second factor.
+            degree: largest degree of the product, default the larger one of the factors.
+            pseudotensors: keep pseudotensors in the product. Two proper factors produce none
+                when a factor or the product is scalar, and then they are left out in any case.
+
+        Raises:
+            ConfigError: `degree` is negative or larger than the sum of the factors' degrees.
+        """
+        degree = max(first.degree, second.degree) if degree is None else degree
+        if not 0 <= degree <= first.degree + second.degree:
+            raise ConfigError(
+                f"degree: got {degree}, expected 0 to {first.degree + second.degree}, the sum of "
+                "the factors' degrees"
+            )
+        proper = not (first.pseudotensors or second.pseudotensors)
+        if proper and 0 in (first.degree, second.degree, degree):
+            pseudotensors = False
+        return cls(first, second, Irreps(degree, pseudotensors))
+
+    @property
+    def paths(self) -> tuple[tuple[int, int, int, int, int, int], ...]:
+        """Allowed paths as (parity, degree) of first factor, second factor and product."""
+        return _paths(self)
+
+    @property
+    def index(self) -> np.ndarray:
+        """`[p1, l1, p2, l2, p3, l3]`, number of the path, or the number of paths if forbidden."""
+        return _path_index(self)
+
+    def init(
+        self, features: int, key: Array, dtype: jnp.dtype | None = None
+    ) -> Float[Array, "paths features"]:
+        """Random weights of unit variance per component of the product."""
+        incoming = {path: 0 for path in self.paths}
+        for path in self.paths:
+            incoming[path] = sum(other[4:] == path[4:] for other in self.paths)
+        scale = np.asarray([1 / math.sqrt(incoming[path]) for path in self.paths])
+        weights = jax.random.truncated_normal(key, -2, 2, (len(self.paths), features), dtype)
+        return weights * jnp.asarray(scale[:, None] / 0.8796256610342398, weights.dtype)
+
+    @contract
+    def kernel(
+        self, weights: Float[Array, "paths features"]
+    ) -> Float[Array, "components1 parities2 components2 parities3 components3 features"]:
+        """Constants times weights, as one array that is linear in the weights.
+
+        The parity channel of the first factor is fixed to one; couplings whose first factor has
+        two parity channels come as `[2 · components1, ...]`.
+        """
+        padded = jnp.concatenate([weights, jnp.zeros_like(weights[:1])])
+        table = padded[self.index]  # [p1, l1, p2, l2, p3, l3, features]
+        for axis, irreps in ((1, self.first), (3, self.second), (5, self.output)):
+            table = jnp.take(table, _degree_of_component(irreps.degree), axis=axis)
+        constants = clebsch_gordan(
+            self.first.degree, self.second.degree, self.output.degree, np.dtype(weights.dtype)
+        )
+        table = table * constants[None, :, None, :, None, :, None]
+        return table.reshape(-1, *table.shape[2:])
+
+    @contract
+    def couple(
+        self,
+        product: Float[Array, "*batch components1 parities2 components2 features"],
+        weights: Float[Array, "paths features"] | None = None,
+        precision: PrecisionLike = None,
+    ) -> Float[Array, "*batch parities3 components3 features"]:
+        """Couple an outer product of the two factors, feature by feature.
+
+        Args:
+            product: outer product of the factors' components, or any sum of such products: the
+                coupling is linear, so sums over neighbours or grid points are taken before it.
+                The parity channels of the first factor are merged into its components.
+            weights: one weight per path and feature, None for the constant 1.
+            precision: of the product, see `jax.lax.Precision`.
+
+        Returns:
+            The coupled features.
+        """
+        if weights is None:
+            kernel = self.kernel(jnp.ones((len(self.paths), 1), product.dtype))[..., 0]
+            return jnp.einsum("...apbf,apbqc->...qcf", product, kernel, precision=precision)
+        kernel = self.kernel(weights)
+        return jnp.einsum("...apbf,apbqcf->...qcf", product, kernel, precision=precision)
+
+
+@functools.cache
+def _paths(coupling: Coupling) -> tuple[tuple[int, int, int, int, int, int], ...]:
+    first, second, output = coupling
+    return tuple(
+        (p1, l1, p2, l2, p3, l3)
+        for p1 in range(first.parities)
+        for l1 in range(first.degree + 1)
+        for p2 in range(second.parities)
+        for l2 in range(second.degree + 1)
+        for p3 in range(output.parities)
+        for l3 in range(abs(l1 - l2), min(l1 + l2, output.degree) + 1)
+        if (first._parity(p1, l1) + second._parity(p2, l2) + output._parity(p3, l3)) % 2 == 0
+    )
+
+
+@functools.cache
+def _path_index(coupling: Coupling) -> np.ndarray:
+    shape = [size for irreps in coupling for size in (irreps.parities, irreps.degree + 1)]
+    index = np.full(shape, len(coupling.paths), dtype=np.int32)
+    for number, path in enumerate(coupling.paths):
+        index[path] = number
+    index.setflags(write=False)
+    return index
+
+
+@functools.cache
+def _degree_of_component(degree: int) -> np.ndarray:
+    degrees = np.arange(degree + 1)
+    return np.repeat(degrees, 2 * degrees + 1)
+
+
+def repeat_degrees(
+    values: Array | Sequence[Array], degree: int, axis: int
+) -> Array:
+    """Repeat values per degree `[..., degree + 1, ...]` to components `[..., (degree + 1)², ...]`."""
+    return jnp.take(jnp.asarray(values), _degree_of_component(degree), axis=axis)
+
+
+@functools.cache
+def clebsch_gordan(
+    degree1: int, degree2: int, degree3: int, dtype: np.dtype
+) -> np.ndarray:
+    """Clebsch–Gordan coefficients of e3x, `[components1, components2, components3]`."""
+    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+        table = np.asarray(e3x.so3.clebsch_gordan(degree1, degree2, degree3))
+    table = table.astype(dtype)
+    table.setflags(write=False)
+    return table

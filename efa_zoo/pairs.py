@@ -1,0 +1,93 @@
+"""Radial and angular functions of the pairs of neighbouring atoms."""
+
+from __future__ import annotations
+
+
+import e3x
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from efa_zoo._typing import contract
+from efa_zoo.config import MessagePassingConfig
+from efa_zoo.graph import Graph
+
+__all__ = ["Pairs", "pair_basis"]
+
+
+class Pairs(eqx.Module):
+    """Basis functions of every pair, zero where the pair is padding.
+
+    Attributes:
+        radial: `[atoms, neighbors, num_radial]`, with the cutoff function.
+        angular: `[atoms, neighbors, (degree + 1)²]`, spherical harmonics of the unit vector from
+            the atom to its neighbour, in Racah's normalisation.
+        neighbors: `[atoms, neighbors]`, or None if neighbour j of every atom is atom j.
+    """
+
+    radial: Float[Array, "atoms neighbors num_radial"]
+    angular: Float[Array, "atoms neighbors components"]
+    neighbors: Int[Array, "atoms neighbors"] | None
+
+
+@contract
+def pair_basis(graph: Graph, config: MessagePassingConfig) -> Pairs:
+    """Evaluate the basis functions of message passing.
+
+    Small molecules are laid out as all pairs of atoms, which needs no gather and no scatter;
+    large ones by their neighbour matrix. Both give the same sums.
+
+    Args:
+        graph: one molecule.
+        config: cutoff, degree and radial functions.
+
+    Returns:
+        The basis functions.
+    """
+    positions, neighbors = jnp.asarray(graph.positions), jnp.asarray(graph.neighbors)
+    mask = jnp.asarray(graph.neighbor_mask)
+    atoms = graph.num_atoms
+    dense = _all_pairs_are_cheaper(atoms, graph.num_neighbors)
+    if dense:
+        atom = jnp.arange(atoms, dtype=neighbors.dtype)
+        mask = jnp.any((neighbors[:, :, None] == atom) & mask[:, :, None], axis=1)
+        displacements = positions[None, :, :] - positions[:, None, :]
+    else:
+        displacements = positions[neighbors] - positions[:, None, :]
+    # Padding pairs get a unit vector, so that no derivative of the norm is singular.
+    displacements = jnp.where(mask[..., None], displacements, jnp.eye(3, dtype=positions.dtype)[0])
+    distances = jnp.sqrt(jnp.sum(displacements**2, axis=-1))
+    unit = displacements / distances[..., None]
+    radial = _radial_functions(distances, config)
+    angular = e3x.so3.spherical_harmonics(
+        unit, config.degree, r_is_normalized=True, normalization="racah"
+    )
+    return Pairs(
+        jnp.where(mask[..., None], radial, 0),
+        angular.astype(positions.dtype),
+        None if dense else neighbors,
+    )
+
+
+def _all_pairs_are_cheaper(atoms: int, neighbors: int) -> bool:
+    return atoms <= max(16, 3 * neighbors)
+
+
+def _radial_functions(
+    distances: Float[Array, "*shape"], config: MessagePassingConfig
+) -> Float[Array, "*shape num_radial"]:
+    function = getattr(e3x.nn, config.radial_basis)
+    options = {}
+    if config.radial_basis.startswith(("basic", "sinc")):
+        options["limit"] = config.cutoff if config.radial_scale is None else config.radial_scale
+    elif config.radial_scale is not None:
+        options["gamma"] = config.radial_scale
+    # e3x mixes weak and strong dtypes in its radial functions.
+    with jax.numpy_dtype_promotion("standard"):
+        radial = function(distances, config.num_radial, **options)
+        if config.cutoff_function == "none":
+            cut = jnp.ones_like(distances)
+        else:
+            cut = getattr(e3x.nn, config.cutoff_function)(distances, cutoff=config.cutoff)
+        return (radial * cut[..., None]).astype(distances.dtype)

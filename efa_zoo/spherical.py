@@ -1,0 +1,298 @@
+"""Equivariant layers over e3x's feature layout, `[..., parity, (degree + 1)², features]`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+import e3x
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from efa_zoo._typing import contract
+from efa_zoo.config import ACTIVATIONS
+from efa_zoo.coupling import Coupling, Irreps, repeat_degrees
+from efa_zoo.errors import ConfigError
+from efa_zoo.pairs import Pairs
+
+__all__ = ["MLP", "Dense", "Embed", "MessagePass", "TensorDense", "activation", "change_irreps"]
+
+Features: TypeAlias = Float[Array, "... parities components features"]
+
+
+def activation(name: str) -> Callable[[Array], Array]:
+    """A gated equivariant activation of e3x by name.
+
+    Raises:
+        ConfigError: the name is not in `efa_zoo.config.ACTIVATIONS`.
+    """
+    if name not in ACTIVATIONS:
+        raise ConfigError(f"activation: got {name!r}, expected one of {', '.join(ACTIVATIONS)}")
+    return (lambda features: features) if name == "identity" else getattr(e3x.nn, name)
+
+
+def change_irreps(features: Features, irreps: Irreps) -> Features:
+    """Cut or pad features to another largest degree and set of parities."""
+    if Irreps.of(features) == irreps:
+        return features
+    return e3x.nn.change_max_degree_or_type(
+        features, max_degree=irreps.degree, include_pseudotensors=irreps.pseudotensors
+    )
+
+
+class Dense(eqx.Module):
+    """Linear map of the features, one matrix per degree and parity; only scalars get a bias.
+
+    Attributes:
+        weight: `[parity, degree + 1, in_features, out_features]`.
+        bias: `[out_features]` of the proper scalars, or None.
+    """
+
+    weight: Float[Array, "parities degrees in_features out_features"]
+    bias: Float[Array, " out_features"] | None
+    irreps: Irreps = eqx.field(static=True)
+
+    def __init__(
+        self,
+        irreps: Irreps,
+        in_features: int,
+        out_features: int,
+        *,
+        use_bias: bool = True,
+        zero: bool = False,
+        key: PRNGKeyArray,
+        dtype: jnp.dtype | None = None,
+    ):
+        """Args:
+        irreps: largest degree and parities of the input.
+        in_features: number of input features.
+        out_features: number of output features.
+        use_bias: add a trainable bias to the proper scalars.
+        zero: start from zero weights.
+        key: of the random weights (LeCun normal).
+        dtype: of the weights, default is JAX's default float.
+        """
+        shape = (irreps.parities, irreps.degree + 1, in_features, out_features)
+        scale = 0 if zero else 1 / (math.sqrt(in_features) * 0.8796256610342398)
+        self.weight = scale * jax.random.truncated_normal(key, -2, 2, shape, dtype)
+        self.bias = jnp.zeros(out_features, self.weight.dtype) if use_bias else None
+        self.irreps = irreps
+
+    @contract
+    def __call__(
+        self,
+        features: Float[Array, "... {self.irreps.parities} {self.irreps.components} in_features"],
+    ) -> Float[Array, "... {self.irreps.parities} {self.irreps.components} out_features"]:
+        """Apply the map to features of the layer's irreps."""
+        if self.irreps == Irreps(0, False):
+            output = features @ self.weight[0, 0]
+            return output if self.bias is None else output + self.bias
+        weight = repeat_degrees(self.weight, self.irreps.degree, axis=1)
+        output = jnp.einsum("...pmi,pmio->...pmo", features, weight)
+        return output if self.bias is None else output.at[..., 0, 0, :].add(self.bias)
+
+
+class MLP(eqx.Module):
+    """Two dense layers with a gated activation between them.
+
+    Attributes:
+        first: dense layer before the activation.
+        second: dense layer after it.
+    """
+
+    first: Dense
+    second: Dense
+
+    def __init__(
+        self,
+        irreps: Irreps,
+        features: int,
+        *,
+        zero_output: bool,
+        key: PRNGKeyArray,
+        dtype: jnp.dtype | None = None,
+    ):
+        """Args:
+        irreps: largest degree and parities of input and output.
+        features: number of input, hidden and output features.
+        zero_output: the second layer starts at zero.
+        key: of the random weights.
+        dtype: of the weights.
+        """
+        key1, key2 = jax.random.split(key)
+        self.first = Dense(irreps, features, features, key=key1, dtype=dtype)
+        self.second = Dense(irreps, features, features, zero=zero_output, key=key2, dtype=dtype)
+
+    @contract
+    def __call__(
+        self, features: Float[Array, "... parities components features"]
+    ) -> Float[Array, "... parities components features"]:
+        """Apply the perceptron."""
+        return self.second(e3x.nn.silu(self.first(features)))
+
+
+class Embed(eqx.Module):
+    """Trainable scalar features of each element.
+
+    Attributes:
+        weight: `[highest_atomic_number + 1, features]`; row 0 belongs to padding.
+    """
+
+    weight: Float[Array, "elements features"]
+
+    def __init__(
+        self,
+        highest_atomic_number: int,
+        features: int,
+        *,
+        key: PRNGKeyArray,
+        dtype: jnp.dtype | None = None,
+    ):
+        """Args:
+        highest_atomic_number: elements 1 to this one are known.
+        features: number of features.
+        key: of the random weights (normal of variance 1 / features).
+        dtype: of the weights.
+        """
+        shape = (highest_atomic_number + 1, features)
+        self.weight = jax.random.normal(key, shape, dtype) / math.sqrt(features)
+
+    @contract
+    def __call__(self, atomic_numbers: Int[Array, " atoms"]) -> Float[Array, "atoms 1 1 features"]:
+        """Look the elements up; an unknown one gives NaN, never another element's features."""
+        rows = self.weight.at[atomic_numbers].get(mode="fill", fill_value=jnp.nan)
+        return rows[:, None, None, :]
+
+
+class MessagePass(eqx.Module):
+    """Sum over neighbours of the tensor product of a radial-angular filter with their features.
+
+    The coupling is linear in the outer product, so the neighbours are summed first and each atom
+    is coupled once.
+
+    Attributes:
+        filter: `[degree + 1, num_radial, features]`, radial functions to filters.
+        weights: `[paths, features]`, one per coupling path.
+    """
+
+    filter: Float[Array, "degrees num_radial features"]
+    weights: Float[Array, "paths features"]
+    coupling: Coupling = eqx.field(static=True)
+
+    def __init__(
+        self,
+        irreps: Irreps,
+        features: int,
+        *,
+        basis_degree: int,
+        num_radial: int,
+        degree: int | None = None,
+        pseudotensors: bool = True,
+        key: PRNGKeyArray,
+        dtype: jnp.dtype | None = None,
+    ):
+        """Args:
+        irreps: largest degree and parities of the input.
+        features: number of features.
+        basis_degree: largest degree of the angular functions.
+        num_radial: number of radial functions.
+        degree: largest degree of the output, default the larger one of input and basis.
+        pseudotensors: keep pseudotensors that the product makes.
+        key: of the random weights.
+        dtype: of the weights.
+        """
+        key1, key2 = jax.random.split(key)
+        self.coupling = Coupling.of(Irreps(basis_degree, False), irreps, degree, pseudotensors)
+        shape = (basis_degree + 1, num_radial, features)
+        scale = 1 / (math.sqrt(num_radial) * 0.8796256610342398)
+        self.filter = scale * jax.random.truncated_normal(key1, -2, 2, shape, dtype)
+        self.weights = self.coupling.init(features, key2, dtype)
+
+    @property
+    def irreps(self) -> Irreps:
+        """Largest degree and parities of the output."""
+        return self.coupling.output
+
+    @contract
+    def __call__(
+        self,
+        features: Float[
+            Array,
+            "atoms {self.coupling.second.parities} {self.coupling.second.components} features",
+        ],
+        pairs: Pairs,
+    ) -> Float[
+        Array, "atoms {self.coupling.output.parities} {self.coupling.output.components} features"
+    ]:
+        """Pass messages along all pairs."""
+        atoms, parities, components, width = features.shape
+        degree = self.coupling.first.degree
+        kernel = self.coupling.kernel(self.weights)
+        angular = pairs.angular
+        if pairs.neighbors is None:
+            radial = jnp.einsum("ijn,lnf->lfij", pairs.radial, self.filter)
+            filters = jnp.einsum("afij,ija->fiaj", repeat_degrees(radial, degree, 0), angular)
+            product = jnp.einsum("fiaj,jpmf->fiapm", filters, features)
+            return jnp.einsum("fiapm,apmqcf->iqcf", product, kernel)
+        radial = jnp.einsum("ijn,lnf->ijlf", pairs.radial, self.filter)
+        filters = repeat_degrees(radial, degree, 2) * angular[..., None]
+        product = jnp.einsum("ijaf,ijpmf->iapmf", filters, features[pairs.neighbors])
+        return jnp.einsum("iapmf,apmqcf->iqcf", product, kernel)
+
+
+class TensorDense(eqx.Module):
+    """Tensor product of two linear maps of the same features.
+
+    Attributes:
+        dense: to the two factors.
+        weights: `[paths, features]`, one per coupling path.
+    """
+
+    dense: Dense
+    weights: Float[Array, "paths features"]
+    coupling: Coupling = eqx.field(static=True)
+
+    def __init__(
+        self,
+        irreps: Irreps,
+        features: int,
+        *,
+        degree: int | None = None,
+        pseudotensors: bool = True,
+        key: PRNGKeyArray,
+        dtype: jnp.dtype | None = None,
+    ):
+        """Args:
+        irreps: largest degree and parities of the input.
+        features: number of features.
+        degree: largest degree of the output, default that of the input.
+        pseudotensors: keep pseudotensors that the product makes.
+        key: of the random weights.
+        dtype: of the weights.
+        """
+        key1, key2 = jax.random.split(key)
+        self.dense = Dense(irreps, features, 2 * features, key=key1, dtype=dtype)
+        self.coupling = Coupling.of(irreps, irreps, degree, pseudotensors)
+        self.weights = self.coupling.init(features, key2, dtype)
+
+    @property
+    def irreps(self) -> Irreps:
+        """Largest degree and parities of the output."""
+        return self.coupling.output
+
+    @contract
+    def __call__(
+        self,
+        features: Float[
+            Array, "... {self.coupling.first.parities} {self.coupling.first.components} features"
+        ],
+    ) -> Float[
+        Array, "... {self.coupling.output.parities} {self.coupling.output.components} features"
+    ]:
+        """Multiply the two maps."""
+        first, second = jnp.split(self.dense(features), 2, axis=-1)
+        first = first.reshape(*first.shape[:-3], -1, first.shape[-1])
+        return self.coupling.couple(first[..., :, None, None, :] * second[..., None, :, :, :], self.weights)

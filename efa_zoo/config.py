@@ -297,7 +297,11 @@ class ModelConfig:
                 self.emulate_attention,
                 "false, because the model has no attention to emulate",
             )
-        elif self.attention.project and self.attention.query_key_features is None:
+        elif (
+            self.attention.project
+            and self.attention.query_key_features is None
+            and not self.emulate_attention
+        ):
             _check(
                 self.features % 2 == 0,
                 "features",

@@ -228,17 +228,26 @@ class MessagePass(eqx.Module):
         Array, "atoms {self.coupling.output.parities} {self.coupling.output.components} features"
     ]:
         """Pass messages along all pairs."""
-        atoms, parities, components, width = features.shape
-        degree = self.coupling.first.degree
         kernel = self.coupling.kernel(self.weights)
-        angular = pairs.angular
+        degrees = range(self.coupling.first.degree + 1)
         if pairs.neighbors is None:
+            # Features first: every product is a batch of matrix products without a transpose.
             radial = jnp.einsum("ijn,lnf->lfij", pairs.radial, self.filter)
-            filters = jnp.einsum("afij,ija->fiaj", repeat_degrees(radial, degree, 0), angular)
+            angular = jnp.moveaxis(pairs.angular, -1, -2)
+            filters = jnp.concatenate(
+                [radial[l, :, :, None, :] * angular[:, l * l : (l + 1) ** 2] for l in degrees],
+                axis=2,
+            )
             product = jnp.einsum("fiaj,jpmf->fiapm", filters, features)
             return jnp.einsum("fiapm,apmqcf->iqcf", product, kernel)
         radial = jnp.einsum("ijn,lnf->ijlf", pairs.radial, self.filter)
-        filters = repeat_degrees(radial, degree, 2) * angular[..., None]
+        filters = jnp.concatenate(
+            [
+                radial[:, :, l, None] * pairs.angular[..., l * l : (l + 1) ** 2, None]
+                for l in degrees
+            ],
+            axis=2,
+        )
         product = jnp.einsum("ijaf,ijpmf->iapmf", filters, features[pairs.neighbors])
         return jnp.einsum("iapmf,apmqcf->iqcf", product, kernel)
 

@@ -33,6 +33,7 @@ import e3x
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import spherical_jn
 
 from efa_zoo.attention.grids import half_grid, lebedev_precision, lebedev_rules
@@ -43,21 +44,24 @@ _logger = logging.getLogger(__name__)
 TOLERANCES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 MAX_DEGREE = 4
 
-# A maximum between sampled directions is missed by at most some per cent; the limits are computed
-# for a tolerance that is smaller by this factor.
+# A maximum between sampled directions is missed by at most some per cent, so the limits are
+# computed for a tolerance smaller by this factor. Three times as many samples per radian move
+# them by at most 0.006.
 _MARGIN = 0.95
+# Phases are searched on a grid of this step first, and evaluated this many at once.
 _STEP = 0.25
 _BATCH = 16
+# Directions times points handled at once, to bound the memory to some 200 MB.
 _CHUNK = 4_000_000
 
-_Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+_Array = NDArray[np.float64]
 
 
-def _harmonics(directions: _Array, degree: int) -> _Array:
-    """Y_lm of one degree for unit vectors `[n, 3]`, in float64 whatever JAX's settings."""
+def _harmonics(directions: _Array) -> list[_Array]:
+    """Y_lm of unit vectors `[n, 3]`, an array `[n, 2l+1]` per degree, always in float64."""
     with jax.enable_x64(True):
-        values = np.asarray(e3x.so3.solid_harmonics(jnp.asarray(directions), degree))
-    return values[:, degree**2 :]
+        values = np.asarray(e3x.so3.solid_harmonics(jnp.asarray(directions), MAX_DEGREE))
+    return [values[:, degree**2 : (degree + 1) ** 2] for degree in range(MAX_DEGREE + 1)]
 
 
 def _directions(subdivisions: int) -> _Array:
@@ -70,34 +74,37 @@ def _directions(subdivisions: int) -> _Array:
 
 
 @functools.cache
-def _cyclic_permutations(degree: int) -> list[_Array]:
-    """Matrices `[2l+1, 2l+1]` that cyclically permute the axes under Y_l."""
+def _cyclic_permutations() -> list[list[_Array]]:
+    """Per degree the matrices `[2l+1, 2l+1]` that cyclically permute the axes under Y_l."""
     vectors = np.random.default_rng(0).normal(size=(50, 3))
     vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
-    before = _harmonics(vectors, degree)
+    before = _harmonics(vectors)
+    permuted = [_harmonics(np.roll(vectors, shift, axis=-1)) for shift in range(3)]
     return [
-        np.linalg.lstsq(before, _harmonics(np.roll(vectors, shift, axis=-1), degree))[0]
-        for shift in range(3)
+        [np.asarray(np.linalg.lstsq(y, after[degree])[0], np.float64) for after in permuted]
+        for degree, y in enumerate(before)
     ]
 
 
 def _defects(num: int, fineness: float) -> list[tuple[list[int], _Array]]:
     """The defects of a rule, per degree l: the k that occur, and `[k, directions, 2l+1]`.
 
-    The powers of i are included, relative to i^l, which is real because k + l is even.
+    The factor i^k is included relative to i^l, which is real because k + l is even.
     """
     points, weights = half_grid(num)
     precision = lebedev_precision(num)
     directions = _directions(math.ceil(fineness * (precision + 5)))
-    weighted = [weights[:, None] * _harmonics(points, l) for l in range(MAX_DEGREE + 1)]
+    weighted = [weights[:, None] * values for values in _harmonics(points)]
+    exact = _harmonics(directions)
     # Limits lie below the precision, and j_k(b) is negligible for k beyond b by this much.
     highest = precision + 10 + math.ceil(10 * precision ** (1 / 3))
     orders = [
-        [k for k in range(max(0, precision + 1 - l), highest + 1) if (k + l) % 2 == 0]
-        for l in range(MAX_DEGREE + 1)
+        [k for k in range(max(0, precision + 1 - degree), highest + 1) if (k + degree) % 2 == 0]
+        for degree in range(MAX_DEGREE + 1)
     ]
     defects = [
-        np.zeros((len(orders[l]), len(directions), 2 * l + 1)) for l in range(MAX_DEGREE + 1)
+        np.zeros((len(orders[degree]), len(directions), 2 * degree + 1))
+        for degree in range(MAX_DEGREE + 1)
     ]
     chunk = max(1, _CHUNK // len(points))
     for start in range(0, len(directions), chunk):
@@ -105,17 +112,16 @@ def _defects(num: int, fineness: float) -> list[tuple[list[int], _Array]]:
         cosines = directions[part] @ points.T
         previous, current = np.zeros_like(cosines), np.ones_like(cosines)
         for k in range(highest + 1):
-            for l in range(MAX_DEGREE + 1):
-                if k not in orders[l]:
+            for degree in range(MAX_DEGREE + 1):
+                if k not in orders[degree]:
                     continue
-                defect = (2 * k + 1) * (current @ weighted[l])
-                if k == l:
-                    defect -= _harmonics(directions[part], l)
-                defects[l][orders[l].index(k), part] = (-1) ** ((k - l) // 2) * defect
-            current, previous = (
-                ((2 * k + 1) * cosines * current - k * previous) / (k + 1),
-                current,
-            )
+                defect = (2 * k + 1) * (current @ weighted[degree])
+                if k == degree:
+                    defect -= exact[degree][part]
+                sign = (-1) ** ((k - degree) // 2)
+                defects[degree][orders[degree].index(k), part] = sign * defect
+            following = ((2 * k + 1) * cosines * current - k * previous) / (k + 1)
+            previous, current = current, following
     return list(zip(orders, defects, strict=True))
 
 
@@ -124,8 +130,8 @@ def _errors(phases: _Array, orders: list[int], defects: _Array) -> _Array:
     size = defects.shape[-1]
     bessel = spherical_jn(np.array(orders)[None, :], phases[:, None])
     errors = (bessel @ defects.reshape(len(orders), -1)).reshape(len(phases), -1, size)
-    images = [np.abs(errors @ matrix).max(axis=(1, 2)) for matrix in _cyclic_permutations(size // 2)]
-    return np.max(images, axis=0)
+    matrices = _cyclic_permutations()[size // 2]
+    return np.max([np.abs(errors @ matrix).max(axis=(1, 2)) for matrix in matrices], axis=0)
 
 
 def rule_limits(num: int, fineness: float = 1.0) -> _Array:
@@ -141,12 +147,9 @@ def rule_limits(num: int, fineness: float = 1.0) -> _Array:
     """
     limits = np.zeros((len(TOLERANCES), MAX_DEGREE + 1))
     grid = np.arange(0.0, lebedev_precision(num) + _STEP, _STEP)
-    for l, (orders, defects) in enumerate(_defects(num, fineness)):
+    for degree, (orders, defects) in enumerate(_defects(num, fineness)):
         errors = np.concatenate(
-            [
-                _errors(grid[i : i + _BATCH], orders, defects)
-                for i in range(0, len(grid), _BATCH)
-            ]
+            [_errors(grid[i : i + _BATCH], orders, defects) for i in range(0, len(grid), _BATCH)]
         )
         for i, tolerance in enumerate(TOLERANCES):
             failing = np.flatnonzero(errors >= _MARGIN * tolerance)
@@ -158,7 +161,7 @@ def rule_limits(num: int, fineness: float = 1.0) -> _Array:
                 inner = np.linspace(low, high, _BATCH)
                 first = np.flatnonzero(_errors(inner, orders, defects) >= _MARGIN * tolerance)[0]
                 low, high = inner[first - 1], inner[first]
-            limits[i, l] = math.floor(low * 1000) / 1000
+            limits[i, degree] = math.floor(low * 1000) / 1000
     return limits
 
 

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import e3x
 import jax
 import numpy as np
+from numpy.typing import NDArray
 
 from efa_zoo.errors import ConfigError
 
@@ -76,8 +77,7 @@ _PRECISIONS = {
 
 _LIMITS_FILE = "grid_limits.json"
 
-_Points = np.ndarray[tuple[int, int], np.dtype[np.float64]]
-_Weights = np.ndarray[tuple[int], np.dtype[np.float64]]
+_Array = NDArray[np.float64]
 
 
 def lebedev_rules() -> tuple[int, ...]:
@@ -112,7 +112,7 @@ def lebedev_precision(num: int) -> int:
 
 
 @functools.cache
-def lebedev_grid(num: int) -> tuple[_Points, _Weights]:
+def lebedev_grid(num: int) -> tuple[_Array, _Array]:
     """Points and weights of a Lebedev rule, in e3x's order.
 
     Args:
@@ -139,7 +139,7 @@ def lebedev_grid(num: int) -> tuple[_Points, _Weights]:
 
 
 @functools.cache
-def half_grid(num: int) -> tuple[_Points, _Weights]:
+def half_grid(num: int) -> tuple[_Array, _Array]:
     r"""One point of every antipodal pair of a Lebedev rule, with the weight of both.
 
     All Lebedev rules contain -u with every u, at the same weight. The phases of the two are
@@ -188,7 +188,7 @@ class _Limits:
 
 @functools.cache
 def _limits() -> _Limits:
-    text = importlib.resources.files(__package__).joinpath(_LIMITS_FILE).read_text("utf-8")
+    text = importlib.resources.files("efa_zoo.attention").joinpath(_LIMITS_FILE).read_text("utf-8")
     table = json.loads(text)
     return _Limits(
         tolerances=tuple(table["tolerances"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jax.lax import PrecisionLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -67,15 +68,15 @@ class TensorIntegration(eqx.Module):
     def __call__(
         self,
         first: Float[
-            Array,
+            Array | np.ndarray,
             "*#batch grid {self.coupling.first.parities} {self.coupling.first.components} features",
         ],
         second: Float[
-            Array,
+            Array | np.ndarray,
             "*#batch grid {self.coupling.second.parities} {self.coupling.second.components} "
             "features",
         ],
-        grid_weights: Float[Array, " grid"],
+        grid_weights: Float[Array | np.ndarray, " grid"],
     ) -> Float[
         Array,
         "... {self.coupling.output.parities} {self.coupling.output.components} features",

@@ -1,5 +1,20 @@
 """Training: batches, loss, steps, checkpoints and the loop. TensorFlow is not needed."""
 
 from efa_zoo.training.batch import Batch
+from efa_zoo.training.loop import BatchSource, fit, mean_errors
+from efa_zoo.training.loss import batch_errors, batch_loss
+from efa_zoo.training.run import train
+from efa_zoo.training.step import TrainingState, initial_state, training_step
 
-__all__ = ["Batch"]
+__all__ = [
+    "Batch",
+    "BatchSource",
+    "TrainingState",
+    "batch_errors",
+    "batch_loss",
+    "fit",
+    "initial_state",
+    "mean_errors",
+    "train",
+    "training_step",
+]

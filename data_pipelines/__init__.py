@@ -1,0 +1,33 @@
+"""Data sets and batches for efa_zoo.
+
+Importing this package is cheap: TensorFlow, TFDS, tblite and JAX are imported by the functions that
+need them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from data_pipelines.datasets import BUILDERS, build, load_split, metadata
+    from data_pipelines.location import data_directory
+    from data_pipelines.structures import Structure
+
+__all__ = ["BUILDERS", "Structure", "build", "data_directory", "load_split", "metadata"]
+
+_HOMES = {
+    "BUILDERS": "data_pipelines.datasets",
+    "Structure": "data_pipelines.structures",
+    "build": "data_pipelines.datasets",
+    "data_directory": "data_pipelines.location",
+    "load_split": "data_pipelines.datasets",
+    "metadata": "data_pipelines.datasets",
+}
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,270 @@
+"""Which structures meet in which batch, and the batches themselves without TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int
+
+from data_pipelines.buckets import Bucket, BucketUse, PaddingReport, assign_buckets
+from data_pipelines.energies import relative_energies
+from data_pipelines.structures import Structure
+from efa_zoo._typing import contract
+from efa_zoo.errors import DataError
+from efa_zoo.graph import Graph, neighbor_matrix
+from efa_zoo.training.batch import Batch
+
+Neighbors = tuple[Int[np.ndarray, "_ _"], Bool[np.ndarray, "_ _"]]
+"""Neighbour matrix and mask of one structure, both `[atoms, neighbors]`."""
+
+
+@dataclass(frozen=True)
+class PlannedBatch:
+    """Structures that go into one batch.
+
+    Attributes:
+        bucket: Index of the bucket.
+        members: Indices of the structures, at most the bucket's molecules.
+    """
+
+    bucket: int
+    members: Int[np.ndarray, " members"]
+
+
+@contract
+def plan_epoch(
+    assignment: Int[np.ndarray, " structures"],
+    buckets: Sequence[Bucket],
+    *,
+    seed: int,
+    epoch: int,
+    shuffle: bool,
+) -> tuple[PlannedBatch, ...]:
+    """Deals every structure to exactly one batch.
+
+    The last batch of a bucket may be short.
+
+    Args:
+        assignment: Bucket of each structure.
+        buckets: The buckets.
+        seed: With `epoch` it determines the plan completely.
+        epoch: Number of the pass over the data.
+        shuffle: Whether structures and batches are in random order; else they keep their order and
+            batches go by ascending bucket.
+
+    Returns:
+        The batches in the order they are to be given out.
+    """
+    rng = np.random.default_rng((seed, epoch))
+    count = len(assignment)
+    order = rng.permutation(count) if shuffle else np.arange(count)
+    batches: list[PlannedBatch] = []
+    for number, bucket in enumerate(buckets):
+        members = order[assignment[order] == number]
+        starts = range(0, len(members), bucket.molecules)
+        batches += [PlannedBatch(number, members[i : i + bucket.molecules]) for i in starts]
+    places = rng.permutation(len(batches)).tolist() if shuffle else range(len(batches))
+    return tuple(batches[i] for i in places)
+
+
+class Arrays(NamedTuple):
+    """The leaves of a `Batch` as NumPy arrays, padded, in the order of its fields."""
+
+    atomic_numbers: Int[np.ndarray, "molecules atoms"]
+    positions: Float[np.ndarray, "molecules atoms 3"]
+    neighbors: Int[np.ndarray, "molecules atoms neighbors"]
+    neighbor_mask: Bool[np.ndarray, "molecules atoms neighbors"]
+    total_charge: Int[np.ndarray, " molecules"]
+    energy: Float[np.ndarray, " molecules"]
+    forces: Float[np.ndarray, "molecules atoms 3"]
+    molecule_mask: Bool[np.ndarray, " molecules"]
+
+    def batch(self) -> Batch:
+        """The batch made of these arrays."""
+        return Batch(
+            graph=Graph(
+                atomic_numbers=self.atomic_numbers,
+                positions=self.positions,
+                neighbors=self.neighbors,
+                neighbor_mask=self.neighbor_mask,
+                total_charge=self.total_charge,
+            ),
+            energy=self.energy,
+            forces=self.forces,
+            molecule_mask=self.molecule_mask,
+        )
+
+
+@contract
+def pad_structures(
+    structures: Sequence[Structure],
+    energies: Float64[np.ndarray, " structures"],
+    neighbors: Sequence[Neighbors],
+    shape: Bucket,
+    *,
+    dtype: np.dtype | type,
+) -> Arrays:
+    """Pads structures to one shape.
+
+    Padding has number, mask, charge, position, energy and force zero; padded neighbours point to
+    the atom itself.
+
+    Args:
+        structures: At most `shape.molecules`.
+        energies: What to store as their energies, in eV.
+        neighbors: Neighbour matrix and mask of each.
+        shape: The padded shape.
+        dtype: Floating-point type.
+
+    Returns:
+        The padded arrays.
+    """
+    molecules, atoms, width = shape.molecules, shape.atoms, shape.neighbors
+    itself = np.arange(atoms, dtype=np.int32)[:, None]
+    padded = Arrays(
+        atomic_numbers=np.zeros((molecules, atoms), np.int32),
+        positions=np.zeros((molecules, atoms, 3), dtype),
+        neighbors=np.broadcast_to(itself, (molecules, atoms, width)).copy(),
+        neighbor_mask=np.zeros((molecules, atoms, width), bool),
+        total_charge=np.zeros(molecules, np.int32),
+        energy=np.zeros(molecules, dtype),
+        forces=np.zeros((molecules, atoms, 3), dtype),
+        molecule_mask=np.arange(molecules) < len(structures),
+    )
+    for i, (structure, (found, mask)) in enumerate(zip(structures, neighbors, strict=True)):
+        size = len(structure.atomic_numbers)
+        padded.atomic_numbers[i, :size] = structure.atomic_numbers
+        padded.positions[i, :size] = structure.positions
+        padded.neighbors[i, :size, : found.shape[1]] = found
+        padded.neighbor_mask[i, :size, : mask.shape[1]] = mask
+        padded.total_charge[i] = structure.total_charge
+        padded.forces[i, :size] = structure.forces
+    padded.energy[: len(structures)] = energies
+    return padded
+
+
+@dataclass(frozen=True, eq=False)
+class BatchPlan:
+    """How structures are dealt to batches; shared by every source of batches.
+
+    Attributes:
+        structures: What the batches are made of, at least one.
+        buckets: Shapes, for example from `choose_buckets`.
+        cutoff: Neighbours are the pairs closer than this in Å; None takes every pair.
+        seed: Of the order.
+        shuffle: Whether the order is random; else it is the same in every epoch.
+    """
+
+    structures: Sequence[Structure]
+    buckets: Sequence[Bucket]
+    cutoff: float | None
+    seed: int = 0
+    shuffle: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.structures:
+            raise DataError("structures: got none, expected at least one")
+
+    def __call__(self, epoch: int) -> tuple[PlannedBatch, ...]:
+        """Says which structures are in which batch of an epoch."""
+        return plan_epoch(
+            self.assignment, self.buckets, seed=self.seed, epoch=epoch, shuffle=self.shuffle
+        )
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Number of batches, the same in every epoch."""
+        return sum(use.batches for use in self.report.uses)
+
+    @cached_property
+    def neighbors(self) -> tuple[Neighbors, ...]:
+        """Neighbour matrix and mask of each structure, as of `efa_zoo.graph.neighbor_matrix`."""
+        return tuple(neighbor_matrix(s.positions, self.cutoff) for s in self.structures)
+
+    @cached_property
+    def assignment(self) -> Int[np.ndarray, " structures"]:
+        """Bucket of each structure."""
+        widths = np.array([mask.sum(axis=1).max() for _, mask in self.neighbors])
+        return assign_buckets(self._atoms, widths, self.buckets)
+
+    @cached_property
+    def report(self) -> PaddingReport:
+        """Shapes and fill ratios over an epoch."""
+        pairs = np.array([mask.sum() for _, mask in self.neighbors])
+        uses: list[BucketUse] = []
+        for number, bucket in enumerate(self.buckets):
+            inside = self.assignment == number
+            molecules = int(inside.sum())
+            uses.append(
+                BucketUse(
+                    bucket=bucket,
+                    batches=-(-molecules // bucket.molecules),
+                    molecules=molecules,
+                    atoms=int(self._atoms[inside].sum()),
+                    neighbors=int(pairs[inside].sum()),
+                )
+            )
+        return PaddingReport(tuple(uses))
+
+    @property
+    def _atoms(self) -> Int[np.ndarray, " structures"]:
+        return np.array([len(s.atomic_numbers) for s in self.structures])
+
+
+@dataclass(frozen=True, eq=False)
+class NumpyBatches:
+    """Ready batches without TensorFlow: neighbours are found once, an epoch only gathers.
+
+    Calling it with an epoch's number gives the batches of that epoch, the same ones each time.
+
+    Attributes:
+        plan: Which structures meet in which batch.
+        reference_energies: Energies in eV by atomic number, subtracted in float64.
+        dtype: Floating-point type of the batches.
+    """
+
+    plan: BatchPlan
+    reference_energies: Mapping[int, float]
+    dtype: np.dtype | type = np.float32
+
+    def __call__(self, epoch: int) -> Iterator[Batch]:
+        """Gives out the batches of one epoch.
+
+        Args:
+            epoch: Number of the pass over the data, from 0.
+
+        Yields:
+            Batches with NumPy leaves. Every structure is in exactly one.
+        """
+        pools, rows = self._pools
+        for planned in self.plan(epoch):
+            chosen = rows[planned.members]
+            empty = self.plan.buckets[planned.bucket].molecules - len(chosen)
+            # The last row of each pool is an empty molecule.
+            gather = np.concatenate([chosen, np.full(empty, -1, chosen.dtype)])
+            yield Arrays(*(leaf[gather] for leaf in pools[planned.bucket])).batch()
+
+    @cached_property
+    def _pools(self) -> tuple[tuple[Arrays, ...], Int[np.ndarray, " structures"]]:
+        """For each bucket its structures padded, and each structure's row there."""
+        structures = self.plan.structures
+        energies = relative_energies(structures, self.reference_energies)
+        rows = np.zeros(len(structures), np.int64)
+        pools: list[Arrays] = []
+        for number, bucket in enumerate(self.plan.buckets):
+            members = np.flatnonzero(self.plan.assignment == number)
+            rows[members] = np.arange(len(members))
+            pools.append(
+                pad_structures(
+                    [structures[i] for i in members.tolist()],
+                    energies[members],
+                    [self.plan.neighbors[i] for i in members.tolist()],
+                    replace(bucket, molecules=len(members) + 1),
+                    dtype=self.dtype,
+                )
+            )
+        return tuple(pools), rows

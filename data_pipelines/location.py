@@ -1,0 +1,30 @@
+"""Where data sets lie on disk."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+ENVIRONMENT_VARIABLE = "EFA_ZOO_DATA"
+
+
+def data_directory(given: str | os.PathLike[str] | None = None) -> Path:
+    """Resolves the directory that data sets are written to and read from.
+
+    Args:
+        given: An explicit choice, or None.
+
+    Returns:
+        `given` if there is one, else `$EFA_ZOO_DATA` if set and not empty, else `efa_zoo/data` in
+        the user's cache directory (`$XDG_CACHE_HOME` or `~/.cache`; `~/Library/Caches` on macOS).
+    """
+    if given is not None:
+        return Path(given).expanduser()
+    if chosen := os.environ.get(ENVIRONMENT_VARIABLE):
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        cache = Path.home() / "Library" / "Caches"
+    else:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "efa_zoo" / "data"

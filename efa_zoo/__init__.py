@@ -1,0 +1,95 @@
+"""An Equinox model zoo for Euclidean fast attention: energies and forces of molecules.
+
+    import efa_zoo
+
+    model = efa_zoo.load("mpnn_efa_dimers")
+    prediction = efa_zoo.predict(model, atoms)  # ASE atoms, or an efa_zoo.Graph
+    prediction.energy, prediction.forces  # eV, eV/Å
+
+Units everywhere: Å, eV, eV/Å and e. Names that need JAX are imported when first used, so that
+listing models and reading cards is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from efa_zoo.cards import Card
+from efa_zoo.config import (
+    AttentionConfig,
+    FrequencyConfig,
+    IntegrationConfig,
+    MessagePassingConfig,
+    ModelConfig,
+    TrainingConfig,
+)
+from efa_zoo.errors import (
+    ConfigError,
+    DataError,
+    EFAZooError,
+    InputError,
+    TrainingError,
+    UnknownModelError,
+    WeightsError,
+)
+from efa_zoo.registry import card, example, list_examples, list_models, load
+
+if TYPE_CHECKING:
+    from efa_zoo.graph import Graph
+    from efa_zoo.mpnn import EnergyModel
+    from efa_zoo.potential import Potential
+    from efa_zoo.prediction import OutOfRangeWarning, Prediction, predict
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AttentionConfig",
+    "Card",
+    "ConfigError",
+    "DataError",
+    "EFAZooError",
+    "EnergyModel",
+    "FrequencyConfig",
+    "Graph",
+    "InputError",
+    "IntegrationConfig",
+    "MessagePassingConfig",
+    "ModelConfig",
+    "OutOfRangeWarning",
+    "Potential",
+    "Prediction",
+    "TrainingConfig",
+    "TrainingError",
+    "UnknownModelError",
+    "WeightsError",
+    "card",
+    "example",
+    "list_examples",
+    "list_models",
+    "load",
+    "predict",
+]
+
+# Public names that need JAX, and the module of each. No module may be called like one of these
+# names: importing it would replace the name by the module.
+_LAZY = {
+    "EnergyModel": "efa_zoo.mpnn",
+    "Graph": "efa_zoo.graph",
+    "OutOfRangeWarning": "efa_zoo.prediction",
+    "Potential": "efa_zoo.potential",
+    "Prediction": "efa_zoo.prediction",
+    "predict": "efa_zoo.prediction",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

@@ -1,0 +1,1 @@
+"""Parameters and calling conventions of other implementations."""

@@ -1,0 +1,266 @@
+"""The training loop: epochs of batches, validation, checkpoints, records, exact resume."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Protocol
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from efa_zoo._files import write_atomically
+from efa_zoo.config import TrainingConfig, to_table
+from efa_zoo.errors import TrainingError
+from efa_zoo.mpnn import EnergyModel
+from efa_zoo.training.batch import Batch
+from efa_zoo.training.loss import batch_errors
+from efa_zoo.training.step import TrainingState, initial_state, training_step
+from efa_zoo.weights import load_weights, save_weights
+
+__all__ = ["BatchSource", "Errors", "fit", "mean_errors"]
+
+logger = logging.getLogger(__name__)
+
+Errors = dict[str, float]
+
+#: Steps between two looks at the losses; a look waits for the device.
+_CHECK_INTERVAL = 100
+
+
+class BatchSource(Protocol):
+    """Batches of an epoch, the same ones each time it is called with the same number."""
+
+    def __call__(self, epoch: int) -> Iterator[Batch]:
+        """Give out the batches of epoch `epoch`, counted from 0."""
+        ...
+
+
+@eqx.filter_jit
+def _errors(model: EnergyModel, batch: Batch) -> dict[str, Array]:
+    return batch_errors(model, batch)
+
+
+def mean_errors(model: EnergyModel, batches: Iterator[Batch]) -> Errors:
+    """Mean errors over batches.
+
+    Args:
+        model: gives atomic energies in eV.
+        batches: molecules and labels.
+
+    Returns:
+        `energy_mae`, `energy_rmse` (eV), `force_mae`, `force_rmse` (eV/Å).
+    """
+    sums: dict[str, float] = {}
+    for batch in batches:
+        for name, value in _errors(model, batch).items():
+            sums[name] = sums.get(name, 0.0) + float(value)
+    return {
+        "energy_mae": sums["energy_absolute"] / sums["molecules"],
+        "energy_rmse": math.sqrt(sums["energy_squared"] / sums["molecules"]),
+        "force_mae": sums["force_absolute"] / sums["components"],
+        "force_rmse": math.sqrt(sums["force_squared"] / sums["components"]),
+    }
+
+
+def fit(
+    model: EnergyModel,
+    config: TrainingConfig,
+    training: BatchSource,
+    validation: BatchSource,
+    directory: Path,
+    *,
+    on_validation: Callable[[int, Errors], None] | None = None,
+) -> tuple[EnergyModel, Errors]:
+    """Train a network, or go on with a training run from its last checkpoint.
+
+    The directory holds `checkpoint.safetensors` (the whole state, replaced at each validation),
+    `best.safetensors` (averaged weights of the lowest validation error) and `log.csv`. A run
+    that was interrupted at any time and resumed gives the same weights, bit for bit, as an
+    uninterrupted one.
+
+    Args:
+        model: initial network.
+        config: the recipe.
+        training: batches to learn from; the order must depend on the epoch's number alone.
+        validation: batches to choose the best weights by.
+        directory: of the run.
+        on_validation: called with the step and the validation errors.
+
+    Returns:
+        The best averaged weights and their validation errors.
+
+    Raises:
+        TrainingError: the loss is not finite (step and batch are named), or the directory holds
+            a run of another recipe.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    progress = _Progress(directory, config, model)
+    state = progress.restore(initial_state(model, config))
+    like = model
+    del model
+    started = time.monotonic() - progress.seconds
+    losses: list[Array] = []
+    with _progress_bar(config.steps, progress.step) as bar:
+        for epoch in itertools.count(progress.epoch):
+            skip = progress.batch if epoch == progress.epoch else 0
+            for number, batch in enumerate(training(epoch)):
+                if number < skip:
+                    continue
+                if progress.step >= config.steps:
+                    break
+                state, loss = training_step(batch, state, config)
+                losses.append(loss)
+                step = progress.advance(epoch, number + 1)
+                bar.update(1)
+                due = step % config.validation_interval == 0 or step == config.steps
+                if due or len(losses) >= _CHECK_INTERVAL:
+                    _require_finite(losses, step, epoch, number)
+                if due:
+                    train_loss = float(np.mean([float(x) for x in losses]))
+                    errors = mean_errors(state.average, validation(0))
+                    seconds = time.monotonic() - started
+                    progress.record(state, train_loss, errors, seconds)
+                    losses.clear()
+                    if on_validation is not None:
+                        on_validation(step, errors)
+                elif len(losses) >= _CHECK_INTERVAL:
+                    losses = losses[-1:]
+            if progress.step >= config.steps:
+                break
+    best = load_weights(directory / "best.safetensors", like)
+    return best, progress.best
+
+
+def _require_finite(losses: list[Array], step: int, epoch: int, number: int) -> None:
+    values = np.asarray([float(loss) for loss in losses])
+    if not np.isfinite(values).all():
+        back = len(values) - 1 - int(np.flatnonzero(~np.isfinite(values))[0])
+        raise TrainingError(
+            f"loss: got {values[-1 - back]} at step {step - back} (epoch {epoch}, batch "
+            f"{number - back}), expected a finite number; the last checkpoint is whole"
+        )
+
+
+class _Progress:
+    """Where a run stands, and its files."""
+
+    def __init__(self, directory: Path, config: TrainingConfig, model: EnergyModel):
+        self.directory = directory
+        self.step, self.epoch, self.batch, self.seconds = 0, 0, 0, 0.0
+        self.best: Errors = {}
+        self.recipe = {"training": to_table(config), "model": to_table(model.config)}
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.directory / "checkpoint.safetensors"
+
+    @property
+    def _position(self) -> Path:
+        return self.directory / "checkpoint.json"
+
+    def advance(self, epoch: int, batch: int) -> int:
+        self.step, self.epoch, self.batch = self.step + 1, epoch, batch
+        return self.step
+
+    def restore(self, state: TrainingState) -> TrainingState:
+        if not self._position.exists():
+            return state
+        facts = json.loads(self._position.read_text(encoding="utf-8"))
+        if facts["recipe"] != json.loads(json.dumps(self.recipe)):
+            raise TrainingError(
+                f"{self.directory}: holds a run of another recipe, expected the same zoo file or "
+                "an empty directory"
+            )
+        state = load_weights(self._named(facts["step"]), state, facts["sha256"])
+        self.step, self.epoch, self.batch = facts["step"], facts["epoch"], facts["batch"]
+        self.seconds, self.best = facts["seconds"], facts["best"]
+        _truncate_log(self.directory / "log.csv", self.step)
+        logger.info("resumed at step %d", self.step)
+        return state
+
+    def _named(self, step: int) -> Path:
+        return self.directory / f"checkpoint-{step}.safetensors"
+
+    def record(
+        self, state: TrainingState, train_loss: float, errors: Errors, seconds: float
+    ) -> None:
+        """Write log, best weights and checkpoint; the position comes last and makes it valid."""
+        score = _score(errors)
+        if not self.best or score < _score(self.best):
+            self.best = errors
+            save_weights(self.directory / "best.safetensors", state.average)
+        row = {"step": self.step, "seconds": round(seconds, 1), "train_loss": train_loss, **errors}
+        _append_row(self.directory / "log.csv", row)
+        logger.info(
+            "step %d: train loss %.5f, validation energy MAE %.2f meV, force MAE %.2f meV/Å, %.0f s",
+            self.step,
+            train_loss,
+            1e3 * errors["energy_mae"],
+            1e3 * errors["force_mae"],
+            seconds,
+        )
+        self.seconds = seconds
+        digest = save_weights(self._named(self.step), state)
+        facts = {
+            "step": self.step,
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "seconds": seconds,
+            "best": self.best,
+            "sha256": digest,
+            "recipe": self.recipe,
+        }
+        write_atomically(self._position, json.dumps(facts, indent=1).encode())
+        for old in self.directory.glob("checkpoint-*.safetensors"):
+            if old != self._named(self.step):
+                old.unlink()
+
+
+def _score(errors: Errors) -> float:
+    """What validation chooses by: the sum of both mean absolute errors."""
+    return errors["energy_mae"] + errors["force_mae"]
+
+
+def _append_row(path: Path, row: dict[str, Any]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, row)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def _truncate_log(path: Path, step: int) -> None:
+    """Drop rows after the checkpoint; the resumed run writes them again."""
+    if not path.exists():
+        return
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = file.read().splitlines(keepends=True)
+    kept = [line for line in lines[1:] if int(line.split(",")[0]) <= step]
+    write_atomically(path, "".join(lines[:1] + kept).encode())
+
+
+class _NoBar:
+    def update(self, steps: int) -> None:
+        """Show nothing."""
+
+
+def _progress_bar(steps: int, initial: int) -> AbstractContextManager[Any]:
+    if sys.stderr.isatty():
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            return nullcontext(_NoBar())
+        return tqdm(total=steps, initial=initial, unit="step", smoothing=0.05)
+    return nullcontext(_NoBar())

@@ -1,0 +1,157 @@
+"""Training a model from its zoo file: data in, a loadable model out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import jax
+import numpy as np
+
+from efa_zoo._elements import symbol
+from efa_zoo._files import write_atomically
+from efa_zoo.cards import Card, Domain, WeightsFile, write_results
+from efa_zoo.errors import ConfigError, TrainingError
+from efa_zoo.mpnn import EnergyModel
+from efa_zoo.registry import find
+from efa_zoo.training.loop import BatchSource, fit
+from efa_zoo.weights import named_arrays, save_weights
+
+if TYPE_CHECKING:
+    from data_pipelines.structures import Structure
+
+__all__ = ["train"]
+
+logger = logging.getLogger(__name__)
+
+#: Shapes that batches are padded to; each is compiled once.
+_MAX_BUCKETS = 4
+
+
+def train(
+    name_or_path: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    data_dir: str | os.PathLike[str] | None = None,
+    loader: Literal["numpy", "tensorflow"] = "numpy",
+    publish: bool = False,
+) -> Path:
+    """Train a model by the recipe in its zoo file.
+
+    Writes checkpoints and `log.csv` to the folder as it goes, and in the end the trained model,
+    `<name>.toml` and `<name>.safetensors`, so that `efa_zoo.load(folder)` takes it.
+
+    Args:
+        name_or_path: a model in the zoo or a zoo file.
+        out: folder of the run, default `runs/<name>`.
+        resume: go on from the folder's last checkpoint.
+        data_dir: where data sets lie.
+        loader: "tensorflow" streams through tf.data; "numpy" holds the batches in memory. The
+            batches are the same.
+        publish: also write weights and results beside the zoo file, into the zoo itself.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: the zoo file is not valid or has no recipe.
+        DataError: the data set is missing or cannot be read.
+        TrainingError: the folder holds a run and `resume` is False, or the loss is not finite.
+    """
+    files = find(name_or_path)
+    card = Card.from_toml(files.zoo_file)
+    if card.training is None:
+        raise ConfigError(f"{files.zoo_file}: no [training], expected a recipe to train by")
+    directory = Path("runs") / card.name if out is None else Path(out)
+    if not resume and (directory / "checkpoint.json").exists():
+        raise TrainingError(
+            f"{directory}: holds a run already, expected an empty folder or --resume"
+        )
+
+    # Imported here: reading data needs packages that the library itself does not.
+    from data_pipelines import load_split
+    from data_pipelines.batching import BatchPlan, NumpyBatches
+    from data_pipelines.buckets import choose_buckets
+    from data_pipelines.energies import fit_reference_energies
+    from data_pipelines.streaming import TensorFlowBatches
+
+    config, cutoff = card.training, card.model.message_passing.cutoff
+    structures = load_split(card.data.name, "train", data_dir=data_dir)
+    held_back = load_split(card.data.name, "validation", data_dir=data_dir)
+    references = fit_reference_energies(structures)
+    buckets = choose_buckets(structures + held_back, cutoff, config.batch_size, _MAX_BUCKETS)
+
+    def source(chosen: Sequence[Structure], shuffle: bool) -> BatchSource:
+        plan = BatchPlan(chosen, buckets, cutoff, seed=config.seed, shuffle=shuffle)
+        logger.info("%s", plan.report)
+        if loader == "tensorflow":
+            return TensorFlowBatches(plan, references)
+        return NumpyBatches(plan, references)
+
+    network = EnergyModel(card.model, key=jax.random.key(config.seed))
+    started = time.time()
+    network, errors = fit(
+        network, config, source(structures, True), source(held_back, False), directory
+    )
+    if time.time() - started > 1:
+        logger.info("training took %.0f s", time.time() - started)
+
+    zoo_file = directory / f"{card.name}.toml"
+    weights = directory / f"{card.name}.safetensors"
+    shutil.copyfile(files.zoo_file, zoo_file)
+    sha256 = save_weights(weights, network, {"name": card.name})
+    write_results(
+        zoo_file,
+        weights=WeightsFile(
+            sha256=sha256,
+            parameters=sum(array.size for array in named_arrays(network).values()),
+            bytes=weights.stat().st_size,
+        ),
+        domain=_domain(structures),
+        reference_energies={symbol(z): energy for z, energy in references.items()},
+        metrics={"validation": errors},
+        cost=_cost(directory),
+    )
+    if publish:
+        write_atomically(files.weights, weights.read_bytes())
+        write_atomically(files.zoo_file, zoo_file.read_bytes())
+    return directory
+
+
+def _domain(structures: Sequence[Structure]) -> Domain:
+    """What the training structures cover; distances are rounded outwards to 0.1 Å."""
+    shortest, longest = np.inf, 0.0
+    for structure in structures:
+        if len(structure.positions) > 1:
+            vectors = structure.positions[:, None] - structure.positions[None]
+            distances = np.linalg.norm(vectors, axis=-1)[np.triu_indices(len(vectors), 1)]
+            shortest = min(shortest, float(distances.min()))
+            longest = max(longest, float(distances.max()))
+    electrons = [int(s.atomic_numbers.sum()) - s.total_charge for s in structures]
+    elements = sorted({int(z) for s in structures for z in s.atomic_numbers})
+    return Domain(
+        elements=tuple(symbol(z) for z in elements),
+        total_charges=tuple(sorted({s.total_charge for s in structures})),
+        max_distance=float(np.ceil(longest * 10) / 10),
+        min_distance=float(np.floor(shortest * 10) / 10),
+        closed_shell=all(count % 2 == 0 for count in electrons),
+    )
+
+
+def _cost(directory: Path) -> dict[str, float | int | str]:
+    import csv
+
+    with (directory / "log.csv").open(newline="", encoding="utf-8") as file:
+        last = list(csv.DictReader(file))[-1]
+    device = jax.devices()[0]
+    return {
+        "steps": int(last["step"]),
+        "seconds": round(float(last["seconds"])),
+        "device": f"{os.cpu_count()} CPU cores" if device.platform == "cpu" else device.device_kind,
+    }

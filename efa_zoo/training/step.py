@@ -1,0 +1,106 @@
+"""The state of a training run and one step of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from efa_zoo.config import TrainingConfig
+from efa_zoo.mpnn import EnergyModel
+from efa_zoo.training.batch import Batch
+from efa_zoo.training.loss import batch_loss
+
+__all__ = ["TrainingState", "initial_state", "learning_rate", "optimizer", "training_step"]
+
+
+class TrainingState(eqx.Module):
+    """Everything a training run carries from step to step.
+
+    Attributes:
+        step: number of steps taken.
+        model: the network being optimised.
+        average: exponential moving average of its weights (the network itself if there is none).
+        optimizer: state of the optimiser.
+    """
+
+    step: Int[Array, ""]
+    model: EnergyModel
+    average: EnergyModel
+    optimizer: Any
+
+
+def learning_rate(config: TrainingConfig) -> optax.Schedule:
+    """Linear warm-up to the peak, then cosine decay to a fraction of it."""
+    return optax.warmup_cosine_decay_schedule(
+        init_value=0.0,
+        peak_value=config.learning_rate,
+        warmup_steps=config.warmup_steps,
+        decay_steps=config.steps,
+        end_value=config.learning_rate * config.final_learning_rate,
+    )
+
+
+def optimizer(config: TrainingConfig) -> optax.GradientTransformation:
+    """Gradient clipping, then the optimiser of the recipe."""
+    rate = learning_rate(config)
+    if config.optimizer == "adam":
+        rule = optax.adam(rate)
+    elif config.optimizer == "adamw":
+        rule = optax.adamw(rate, weight_decay=config.weight_decay)
+    else:
+        from optax.contrib import muon
+
+        rule = muon(rate, weight_decay=config.weight_decay, adam_weight_decay=config.weight_decay)
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), rule)
+
+
+def initial_state(model: EnergyModel, config: TrainingConfig) -> TrainingState:
+    """State before the first step.
+
+    Args:
+        model: initial network.
+        config: the recipe.
+    """
+    weights = eqx.filter(model, eqx.is_inexact_array)
+    return TrainingState(
+        step=jnp.zeros((), jnp.int32),
+        model=model,
+        # A copy, because a step donates the buffers of both.
+        average=jax.tree.map(lambda leaf: leaf.copy() if eqx.is_array(leaf) else leaf, model),
+        optimizer=optimizer(config).init(weights),
+    )
+
+
+@eqx.filter_jit(donate="all-except-first")
+def training_step(
+    batch: Batch, state: TrainingState, config: TrainingConfig
+) -> tuple[TrainingState, Float[Array, ""]]:
+    """One optimiser step.
+
+    Args:
+        batch: molecules and labels.
+        state: before the step; its buffers are given up.
+        config: the recipe.
+
+    Returns:
+        The state after the step, and the loss before it.
+    """
+    loss, gradient = eqx.filter_value_and_grad(batch_loss)(state.model, batch, config)
+    weights = eqx.filter(state.model, eqx.is_inexact_array)
+    updates, optimizer_state = optimizer(config).update(gradient, state.optimizer, weights)
+    model = eqx.apply_updates(state.model, updates)
+    # The average starts short and grows to its full length, so early weights are forgotten.
+    step = state.step + 1
+    decay = jnp.minimum(config.average_decay, (1 + step) / (10 + step)).astype(loss.dtype)
+    decay = jnp.where(config.average_decay > 0, decay, 0)
+    average = jax.tree.map(
+        lambda old, new: decay * old + (1 - decay) * new if eqx.is_inexact_array(new) else new,
+        state.average,
+        model,
+    )
+    return TrainingState(step, model, average, optimizer_state), loss

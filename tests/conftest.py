@@ -1,0 +1,40 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import pytest
+from toys import make_model, make_recipe
+
+from efa_zoo.cards import Domain
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """Run a test with 64-bit types enabled, and restore the setting afterwards."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(scope="session")
+def toy_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the trained toys `toy` and `toy_neutral`, and the recipe `toy_recipe`."""
+    home = tmp_path_factory.mktemp("home")
+    make_model(home, "toy")
+    make_model(
+        home,
+        "toy_neutral",
+        domain=Domain(elements=("H", "O"), total_charges=(0,), max_distance=15.0),
+    )
+    make_recipe(home, "toy_recipe")
+    return home
+
+
+@pytest.fixture
+def zoo(toy_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make `toy_home` the first home that models are looked for in."""
+    monkeypatch.setenv("EFA_ZOO_HOME", str(toy_home))
+    return toy_home

@@ -1,0 +1,185 @@
+"""Buckets, plans and batches without TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+
+import jax
+import numpy as np
+import pytest
+
+from data_pipelines.batching import BatchPlan, NumpyBatches
+from data_pipelines.buckets import Bucket, choose_buckets
+from data_pipelines.structures import Structure
+from efa_zoo.errors import DataError
+from efa_zoo.graph import neighbor_matrix
+from efa_zoo.training.batch import Batch
+
+CUTOFF = 3.0
+REFERENCES = {1: -0.5, 6: -38.0, 8: -75.0}
+
+Structures = list[Structure]
+Buckets = tuple[Bucket, ...]
+
+
+@pytest.fixture(scope="module")
+def buckets(structures: Structures) -> Buckets:
+    return choose_buckets(structures, CUTOFF, batch_size=8, max_buckets=3)
+
+
+def ready(
+    structures: Structures, buckets: Buckets, *, seed: int = 0, shuffle: bool = True
+) -> NumpyBatches:
+    plan = BatchPlan(structures, buckets, CUTOFF, seed=seed, shuffle=shuffle)
+    return NumpyBatches(plan, REFERENCES)
+
+
+def same(one: Sequence[Batch], other: Sequence[Batch]) -> bool:
+    if [batch.shape for batch in one] != [batch.shape for batch in other]:
+        return False
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
+
+
+def test_buckets_waste_as_little_as_any_choice_of_sizes(
+    structures: Structures, buckets: Buckets
+) -> None:
+    atoms = [len(s.atomic_numbers) for s in structures]
+    sizes = sorted(set(atoms))
+
+    def slots(chosen: tuple[int, ...]) -> int:
+        return sum(min(size for size in chosen if size >= n) for n in atoms)
+
+    best = min(slots((*chosen, sizes[-1])) for chosen in combinations(sizes[:-1], 2))
+    assert slots(tuple(bucket.atoms for bucket in buckets)) == best
+
+
+def test_every_structure_fits_a_bucket_whose_width_is_rounded_up(
+    structures: Structures, buckets: Buckets
+) -> None:
+    assignment = BatchPlan(structures, buckets, CUTOFF).assignment.tolist()
+    for s, number in zip(structures, assignment, strict=True):
+        assert len(s.atomic_numbers) <= buckets[number].atoms
+        assert neighbor_matrix(s.positions, CUTOFF)[0].shape[1] <= buckets[number].neighbors
+    for bucket in buckets:
+        assert bucket.neighbors % 4 == 0 or bucket.neighbors == bucket.atoms - 1
+
+
+def test_fewer_sizes_than_buckets(make_structure: Callable[..., Structure]) -> None:
+    alike = [make_structure([8, 1, 1], seed=i) for i in range(3)]
+    assert choose_buckets(alike, None, 2, 4) == (Bucket(2, 3, 2),)
+    assert choose_buckets([make_structure([9])], 4.0, 2) == (Bucket(2, 1, 1),)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_every_structure_is_in_exactly_one_batch(
+    shuffle: bool, structures: Structures, buckets: Buckets
+) -> None:
+    batches = list(ready(structures, buckets, shuffle=shuffle)(0))
+    energies = np.concatenate([b.energy[b.molecule_mask] for b in batches])
+    wanted = [s.energy - sum(REFERENCES[int(z)] for z in s.atomic_numbers) for s in structures]
+    np.testing.assert_array_equal(np.sort(energies), np.sort(np.array(wanted, np.float32)))
+
+
+def test_shapes_stay_within_the_buckets(structures: Structures, buckets: Buckets) -> None:
+    allowed = {(b.molecules, b.atoms, b.neighbors) for b in buckets}
+    source = ready(structures, buckets)
+    batches = list(source(0))
+    assert {b.shape for b in batches} <= allowed
+    assert len(batches) == source.plan.batches_per_epoch
+
+
+def test_molecules_arrive_whole_and_padding_is_empty(
+    structures: Structures, buckets: Buckets
+) -> None:
+    source = ready(structures, buckets)
+    for planned, batch in zip(source.plan(2), source(2), strict=True):
+        members = [structures[i] for i in planned.members.tolist()]
+        count, total = len(members), len(batch.energy)
+        assert batch.molecule_mask.tolist() == [i < count for i in range(total)]
+        for i, structure in enumerate(members):
+            check_molecule(batch, i, structure)
+        for i in range(total):
+            check_padding(batch, i, len(members[i].atomic_numbers) if i < count else 0)
+        assert not batch.energy[count:].any()
+        assert not batch.graph.total_charge[count:].any()
+
+
+def check_molecule(batch: Batch, i: int, s: Structure) -> None:
+    graph, size = batch.graph, len(s.atomic_numbers)
+    neighbors, mask = neighbor_matrix(s.positions, CUTOFF)
+    width = neighbors.shape[1]
+    assert graph.total_charge[i] == s.total_charge
+    np.testing.assert_array_equal(graph.atomic_numbers[i, :size], s.atomic_numbers)
+    np.testing.assert_array_equal(graph.positions[i, :size], s.positions.astype(np.float32))
+    np.testing.assert_array_equal(batch.forces[i, :size], s.forces.astype(np.float32))
+    np.testing.assert_array_equal(graph.neighbors[i, :size, :width], neighbors)
+    np.testing.assert_array_equal(graph.neighbor_mask[i, :size, :width], mask)
+    assert not graph.neighbor_mask[i, :size, width:].any()
+
+
+def check_padding(batch: Batch, i: int, size: int) -> None:
+    graph = batch.graph
+    for leaf in (graph.atomic_numbers, graph.positions, batch.forces, graph.neighbor_mask):
+        assert not leaf[i, size:].any()
+    padded = ~np.asarray(graph.neighbor_mask[i])
+    itself = np.broadcast_to(np.arange(graph.num_atoms)[:, None], padded.shape)
+    np.testing.assert_array_equal(np.asarray(graph.neighbors[i])[padded], itself[padded])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_types(dtype: type, structures: Structures, buckets: Buckets) -> None:
+    plan = BatchPlan(structures, buckets, CUTOFF)
+    batch = next(NumpyBatches(plan, REFERENCES, dtype)(0))
+    assert batch.energy.dtype == batch.forces.dtype == batch.graph.positions.dtype == dtype
+    assert batch.graph.neighbors.dtype == batch.graph.total_charge.dtype == np.int32
+    assert batch.graph.neighbor_mask.dtype == batch.molecule_mask.dtype == np.bool_
+
+
+def test_an_epoch_is_determined_by_seed_and_number(
+    structures: Structures, buckets: Buckets
+) -> None:
+    kept = list(ready(structures, buckets, seed=1)(3))
+    assert same(kept, list(ready(structures, buckets, seed=1)(3)))
+    assert not same(kept, list(ready(structures, buckets, seed=1)(4)))
+    assert not same(kept, list(ready(structures, buckets, seed=2)(3)))
+
+
+def test_order_is_kept_without_shuffling(structures: Structures, buckets: Buckets) -> None:
+    plan = BatchPlan(structures, buckets, CUTOFF, shuffle=False)
+    members = [batch.members for batch in plan(0)]
+    again = [batch.members for batch in plan(5)]
+    assert all(np.array_equal(a, b) for a, b in zip(members, again, strict=True))
+    assert all(np.all(np.diff(m) > 0) for m in members)
+
+
+def test_report_counts_what_the_batches_hold(structures: Structures, buckets: Buckets) -> None:
+    source = ready(structures, buckets)
+    batches, report = list(source(0)), source.plan.report
+    atoms = sum(np.count_nonzero(b.graph.atomic_numbers) for b in batches)
+    pairs = sum(np.count_nonzero(b.graph.neighbor_mask) for b in batches)
+    assert report.atom_fill == atoms / sum(b.graph.atomic_numbers.size for b in batches)
+    assert report.neighbor_fill == pairs / sum(b.graph.neighbor_mask.size for b in batches)
+    smallest = sum(b.shape[1] == buckets[0].atoms for b in batches)
+    assert str(report).startswith(f"{smallest} batches of 8 molecules x {buckets[0].atoms} atoms")
+
+
+def test_fill_ratio_grows_with_the_number_of_buckets(structures: Structures) -> None:
+    fills = [
+        BatchPlan(structures, choose_buckets(structures, CUTOFF, 1, n), CUTOFF).report.atom_fill
+        for n in (1, 2, 4, 12)
+    ]
+    assert fills == sorted(fills)
+    assert fills[-1] == 1.0
+
+
+def test_bad_input(structures: Structures, buckets: Buckets) -> None:
+    with pytest.raises(DataError, match="structures: got none"):
+        BatchPlan([], buckets, CUTOFF)
+    with pytest.raises(DataError, match="structures: got none"):
+        choose_buckets([], CUTOFF, 4)
+    with pytest.raises(DataError, match="batch_size: got 0"):
+        choose_buckets(structures, CUTOFF, 0)
+    with pytest.raises(DataError, match="fit one of"):
+        BatchPlan(structures, [Bucket(4, 3, 2)], CUTOFF)(0)

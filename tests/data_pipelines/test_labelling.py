@@ -1,0 +1,109 @@
+"""Labels against facts known from elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from data_pipelines._workers import Failure
+from data_pipelines.labelling import (
+    Label,
+    Molecule,
+    charges_hold,
+    label,
+    label_groups,
+    level_of_theory,
+)
+
+pytest.importorskip("tblite")
+
+WATER = Molecule(
+    np.array([8, 1, 1], np.int32),
+    np.array([[0.0, 0.0, 0.05], [0.8, 0.0, 0.59], [-0.76, 0.1, 0.55]]),
+    0,
+)
+
+
+def labelled(molecule: Molecule) -> Label:
+    found = label(molecule)
+    assert isinstance(found, Label)
+    return found
+
+
+def moved(molecule: Molecule, positions: np.ndarray) -> Molecule:
+    return Molecule(molecule.atomic_numbers, positions, molecule.total_charge)
+
+
+def test_forces_are_minus_the_gradient_of_the_energy() -> None:
+    step = 1e-3
+    forces = np.zeros((3, 3))
+    for index in np.ndindex(3, 3):
+        shift = np.zeros((3, 3))
+        shift[index] = step
+        up = labelled(moved(WATER, WATER.positions + shift)).energy
+        down = labelled(moved(WATER, WATER.positions - shift)).energy
+        forces[index] = (down - up) / (2 * step)
+    np.testing.assert_allclose(labelled(WATER).forces, forces, atol=1e-4)
+
+
+def test_energy_and_forces_turn_with_the_molecule() -> None:
+    turn = np.linalg.qr(np.arange(9.0).reshape(3, 3) ** 1.5 + np.eye(3))[0]
+    original, turned = labelled(WATER), labelled(moved(WATER, WATER.positions @ turn.T))
+    assert turned.energy == pytest.approx(original.energy, abs=1e-7)
+    np.testing.assert_allclose(turned.forces, original.forces @ turn.T, atol=1e-5)
+
+
+def test_charges_add_up_to_the_total_charge() -> None:
+    ammonium = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 0.6
+    numbers = np.array([7, 1, 1, 1, 1], np.int32)
+    found = labelled(Molecule(numbers, np.concatenate([np.zeros((1, 3)), ammonium]), 1))
+    assert found.charges.sum() == pytest.approx(1.0, abs=1e-8)
+
+
+def test_equal_charges_repel_like_coulomb() -> None:
+    # Two chlorides at 30 Å: e²/(4πε₀·30 Å) = 0.479988 eV. GFN2-xTB damps it by 0.15% there.
+    ion = labelled(Molecule(np.array([17], np.int32), np.zeros((1, 3)), -1))
+    apart = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 30.0]])
+    pair = labelled(Molecule(np.array([17, 17], np.int32), apart, -2))
+    assert pair.energy - 2 * ion.energy == pytest.approx(0.479988, rel=2e-3)
+
+
+def test_an_unconverged_field_is_a_failure_not_an_exception() -> None:
+    positions = np.concatenate([np.array([[0.0, 0.0, 8.0]]), WATER.positions])
+    found = label(Molecule(np.array([11, 8, 1, 1], np.int32), positions, 1))
+    assert isinstance(found, Failure)
+    assert found.reason == "unconverged"
+
+
+def test_groups_are_labelled_in_workers_exactly_as_here() -> None:
+    groups = [(WATER, moved(WATER, WATER.positions * (1 + 0.01 * i))) for i in range(3)]
+    results = dict(label_groups(groups, workers=2))
+    assert sorted(results) == [0, 1, 2]
+    for number, group in enumerate(groups):
+        labels = results[number]
+        assert isinstance(labels, tuple)
+        for found, molecule in zip(labels, group, strict=True):
+            expected = labelled(molecule)
+            assert found.energy == pytest.approx(expected.energy, abs=1e-9)
+            np.testing.assert_allclose(found.forces, expected.forces, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("deviation", "separation", "holds"),
+    [
+        (0.149, 5.9, True),
+        (0.151, 5.9, False),
+        (0.011, 5.9, True),
+        (0.009, 6.0, True),
+        (0.011, 6.0, False),
+        (-0.011, 14.0, False),
+    ],
+)
+def test_charge_check(deviation: float, separation: float, holds: bool) -> None:
+    formal = np.array([1, -1], np.int32)
+    charges = formal + np.array([deviation, -deviation])
+    assert charges_hold(charges, formal, separation) is holds
+
+
+def test_level_of_theory_names_method_and_program() -> None:
+    assert level_of_theory().startswith("GFN2-xTB (tblite ")

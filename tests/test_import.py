@@ -1,0 +1,75 @@
+"""What importing efa_zoo does, and what it leaves alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import efa_zoo
+
+
+def run(code: str) -> str:
+    """Run code in a new interpreter where warnings are errors; returns what it printed."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=Path(efa_zoo.__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    return result.stdout.strip()
+
+
+def test_importing_loads_nothing_heavy_and_leaves_jax_alone() -> None:
+    code = """
+import sys
+import jax
+before = dict(jax.config.values)
+import efa_zoo
+for name in efa_zoo.__all__:
+    getattr(efa_zoo, name)
+import efa_zoo.cli
+heavy = {"tensorflow", "tensorflow_datasets", "ase", "matplotlib", "orbax", "tblite", "vesin"}
+print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
+assert {name: jax.config.values[name] for name in before} == before
+"""
+    assert run(code) == "[]"
+
+
+def test_listing_models_needs_no_jax() -> None:
+    code = """
+import sys
+import efa_zoo
+names = efa_zoo.list_models()
+for name in names:
+    efa_zoo.card(name)
+print("jax" in sys.modules)
+"""
+    assert run(code) == "False"
+
+
+def test_names_do_not_depend_on_what_was_imported_before() -> None:
+    code = """
+import efa_zoo.prediction, efa_zoo.cards, efa_zoo.registry, efa_zoo.potential
+import efa_zoo
+print(*(type(getattr(efa_zoo, name)).__name__ for name in ("predict", "card", "load", "example")))
+"""
+    assert run(code) == "function function function function"
+
+
+@pytest.mark.parametrize("name", efa_zoo.__all__)
+def test_public_names_exist_and_are_documented(name: str) -> None:
+    value = getattr(efa_zoo, name)
+    assert value.__doc__
+    assert name in dir(efa_zoo)
+
+
+def test_public_names_are_sorted_and_an_unknown_one_is_an_attribute_error() -> None:
+    assert efa_zoo.__all__ == sorted(efa_zoo.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'pretict'"):
+        _ = efa_zoo.pretict

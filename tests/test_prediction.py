@@ -1,0 +1,346 @@
+"""Predictions: right numbers in the right order, and refusals that say why."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import numpy as np
+import pytest
+from ase import Atoms
+from toys import read_all
+
+import efa_zoo
+from efa_zoo import prediction as prediction_module
+from efa_zoo.energy import energy_and_forces
+from efa_zoo.errors import InputError, UnknownModelError
+from efa_zoo.graph import Graph, stack
+from efa_zoo.prediction import OutOfRangeWarning, Prediction, predict
+
+pytestmark = pytest.mark.usefixtures("zoo")
+
+
+@pytest.fixture(scope="session")
+def model(toy_home: Path) -> efa_zoo.Potential:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EFA_ZOO_HOME", str(toy_home))
+        return efa_zoo.load("toy")
+
+
+def water(shift: float = 0.0, **info: object) -> Atoms:
+    atoms = Atoms("OH2", positions=[[0, 0, 0.12], [0.76, 0, -0.48], [-0.76, 0, -0.48]])
+    atoms.positions += shift
+    atoms.info.update(info)
+    return atoms
+
+
+def ammonium_water() -> Atoms:
+    (atoms,) = read_all(efa_zoo.example("ammonium_water"))
+    return atoms
+
+
+def test_one_structure_gives_one_prediction_in_physical_units(model: efa_zoo.Potential) -> None:
+    atoms = ammonium_water()
+    result = predict(model, atoms)
+    assert isinstance(result, Prediction)
+    assert isinstance(result.energy, float)
+    assert result.charge == 1
+    assert result.forces.shape == (8, 3)
+    assert result.forces.dtype == result.atomic_energies.dtype == np.float64
+    assert result.energy == pytest.approx(result.atomic_energies.sum(), abs=1e-12)
+    graph = Graph.from_ase(atoms, model.card.model.message_passing.cutoff)
+    energies, forces = eqx.filter_jit(energy_and_forces)(model.network, graph)
+    references = sum(model.card.reference_energies[symbol] for symbol in atoms.symbols)
+    assert result.energy == pytest.approx(float(energies.sum()) + references, abs=1e-4)
+    np.testing.assert_allclose(result.forces, forces, atol=1e-5)
+
+
+def test_a_name_a_graph_and_atoms_give_the_same(model: efa_zoo.Potential) -> None:
+    atoms = ammonium_water()
+    expected = predict(model, atoms)
+    graph = Graph.from_ase(atoms, 2.0)
+    padded = graph.pad(num_atoms=20, num_neighbors=9)
+    for structure in (graph, padded, jax.tree.map(jax.numpy.asarray, padded)):
+        result = predict("toy", structure)
+        assert result.energy == pytest.approx(expected.energy, abs=1e-4)
+        np.testing.assert_allclose(result.forces, expected.forces, atol=1e-5)
+
+
+def test_a_list_gives_a_list_in_the_same_order(model: efa_zoo.Potential) -> None:
+    rng = np.random.default_rng(0)
+    structures = []
+    for i in range(21):
+        atoms = water(charge=0) if i % 3 else ammonium_water()
+        atoms.positions += rng.normal(scale=0.02, size=atoms.positions.shape)
+        structures.append(atoms)
+    results = predict(model, structures)
+    assert len(results) == len(structures)
+    for atoms, result in zip(structures, results, strict=True):
+        alone = predict(model, atoms)
+        assert result.forces.shape == (len(atoms), 3)
+        assert result.energy == pytest.approx(alone.energy, abs=1e-4)
+        np.testing.assert_allclose(result.forces, alone.forces, atol=1e-5)
+    assert predict(model, []) == []
+    assert len(predict(model, iter(structures[:2]))) == 2
+
+
+def test_the_number_of_compilations_does_not_grow_with_the_structures(
+    model: efa_zoo.Potential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = []
+    evaluate = prediction_module._evaluate
+
+    def counted(network: efa_zoo.EnergyModel, graphs: Graph) -> object:
+        shapes.append(graphs.neighbors.shape)
+        return evaluate(network, graphs)
+
+    monkeypatch.setattr(prediction_module, "_evaluate", counted)
+    predict(model, [water(charge=0)] * 100)
+    assert set(shapes) == {(64, 8, 8), (8, 8, 8)}
+    assert len(shapes) == 6
+    shapes.clear()
+    for _ in range(3):
+        predict(model, water(charge=0))
+    assert shapes == [(1, 8, 8)] * 3
+
+
+@pytest.mark.parametrize(
+    ("count", "atoms", "sizes"),
+    [
+        (1, 8, [1]),
+        (2, 8, [8]),
+        (9, 8, [8, 1]),
+        (75, 8, [64, 8, 8]),
+        (130, 8, [64, 64, 8]),
+        (9, 64, [8, 1]),
+        (3, 4096, [1, 1, 1]),
+    ],
+)
+def test_molecules_are_computed_in_batches_of_fixed_sizes(
+    count: int, atoms: int, sizes: list[int]
+) -> None:
+    chunks = prediction_module._chunks(range(count), atoms)
+    assert [size for _, size in chunks] == sizes
+    assert [index for chunk, _ in chunks for index in chunk] == list(range(count))
+
+
+def test_padded_sizes_are_few_and_large_enough() -> None:
+    sizes = set()
+    for atoms in range(1, 200):
+        numbers, points = np.ones(atoms, int), np.arange(3.0 * atoms).reshape(atoms, 3)
+        graph = Graph.from_arrays(numbers, points, None)
+        num_atoms, num_neighbors = prediction_module._padded_size(graph)
+        assert graph.num_atoms <= num_atoms <= max(8, 2 * graph.num_atoms)
+        assert graph.num_neighbors <= num_neighbors <= num_atoms
+        sizes.add(num_atoms)
+    assert sizes == {8, 16, 24, 32, 48, 64, 96, 128, 192, 256}
+
+
+def test_float64_needs_no_global_setting(model: efa_zoo.Potential) -> None:
+    atoms = ammonium_water()
+    single, double = predict(model, atoms), predict(model, atoms, dtype="float64")
+    assert jax.numpy.zeros(()).dtype == np.float32
+    assert double.energy != single.energy
+    assert double.energy == pytest.approx(single.energy, abs=1e-4)
+    step = 1e-4
+    energies = []
+    for sign in (1, -1):
+        moved = atoms.copy()
+        moved.positions[5, 1] += sign * step
+        energies.append(predict(model, moved, dtype=np.float64).energy)
+    assert double.forces[5, 1] == pytest.approx(-(energies[0] - energies[1]) / (2 * step), abs=1e-7)
+    with jax.enable_x64(True):
+        assert predict(model, atoms).energy == single.energy
+        assert predict(model, atoms, dtype="float64").energy == double.energy
+
+
+def test_a_molecule_far_from_the_origin_keeps_its_precision(model: efa_zoo.Potential) -> None:
+    atoms = ammonium_water()
+    moved = atoms.copy()
+    moved.positions += 1e5
+    here, there = predict(model, atoms), predict(model, moved)
+    assert there.energy == pytest.approx(here.energy, abs=1e-5)
+    np.testing.assert_allclose(there.forces, here.forces, atol=1e-5)
+
+
+def test_inputs_are_not_changed(model: efa_zoo.Potential) -> None:
+    atoms = ammonium_water()
+    copy = atoms.copy()
+    predict(model, atoms)
+    assert atoms == copy
+    assert atoms.info == copy.info
+    assert atoms.calc is None
+
+
+# -------------------------------------------------------------------------------------------
+# Charges
+
+
+@pytest.mark.parametrize("charge", [1, 1.0, np.int64(1), np.float64(1)])
+def test_the_charge_is_taken_from_atoms_or_argument(
+    model: efa_zoo.Potential, charge: object
+) -> None:
+    atoms = ammonium_water()
+    atoms.info["charge"] = charge
+    assert predict(model, atoms).charge == 1
+    del atoms.info["charge"]
+    assert predict(model, atoms, charge=1).charge == 1
+    assert predict(model, Graph.from_ase(atoms, 4.0, total_charge=1)).charge == 1
+
+
+def test_an_argument_comes_before_the_charge_of_atoms(model: efa_zoo.Potential) -> None:
+    atoms = ammonium_water()
+    atoms.info["charge"] = -1
+    assert predict(model, atoms, charge=1).charge == 1
+
+
+def test_a_missing_charge_is_asked_for_unless_there_is_only_one() -> None:
+    with pytest.raises(InputError, match=r"charge: not given.*atoms\.info\['charge'\].*--charge"):
+        predict("toy", water())
+    assert predict("toy_neutral", water()).charge == 0
+
+
+@pytest.mark.parametrize("charge", ["1", 0.5, True, None, float("nan"), [1]])
+def test_a_charge_that_is_no_integer_is_refused(model: efa_zoo.Potential, charge: object) -> None:
+    with pytest.raises(InputError, match="charge: "):
+        predict(model, water(charge=charge))
+
+
+# -------------------------------------------------------------------------------------------
+# Bad input
+
+
+def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(UnknownModelError, match="did you mean toy"):
+        predict("toyy", water(charge=0))
+
+
+def moved(atom: int, place: object) -> Atoms:
+    atoms = water(charge=0)
+    atoms.positions[atom] = place
+    return atoms
+
+
+def far(distance: float) -> Atoms:
+    other = water()
+    other.positions[:, 2] += distance
+    atoms = water() + other
+    atoms.info["charge"] = 0
+    return atoms
+
+
+def periodic() -> Atoms:
+    atoms = water(charge=0)
+    atoms.set_cell([10, 10, 10])
+    atoms.pbc = (True, False, False)
+    return atoms
+
+
+@pytest.mark.parametrize(
+    ("structure", "message"),
+    [
+        (Atoms(info={"charge": 0}), "no atoms"),
+        (Atoms("Na2", [[0, 0, 0], [2, 0, 0]], info={"charge": 0}), "got Na, but toy knows only H"),
+        (Atoms("X", [[0, 0, 0]], info={"charge": 0}), "got atomic number 0"),
+        (moved(1, np.nan), r"positions: atom 1 \(H\) is at \[nan, nan, nan\]"),
+        (moved(2, [0, 0, np.inf]), r"positions: atom 2 \(H\) is at \[0.0, 0.0, inf\]"),
+        (moved(2, [0, 0, 0.12]), "atoms 0 and 2 are 0 Å apart, expected different places$"),
+        (Atoms("OH2", info={"charge": 0}), "all positions are zero, were they given"),
+        (moved(2, [0, 0, 0.5]), "atoms 0 and 2 are 0.38 Å apart, but toy knows .* from 0.6"),
+        (far(15.5), "Å apart, but toy knows distances up to 15 Å"),
+        (water(charge=2), r"charge: got \+2, but toy knows only -1, 0, \+1"),
+        (water(charge=1), r"charge: \+1 leaves 9 electrons, an odd number"),
+        (periodic(), "expected a molecule without periodicity"),
+    ],
+)
+def test_a_structure_outside_the_model_is_refused(
+    model: efa_zoo.Potential, structure: Atoms, message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        predict(model, structure)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=f"^structure 1: .*{message}"):
+        predict(model, [water(charge=0), structure])
+
+
+@pytest.mark.parametrize("structure", ["water.xyz", None, 3, [None], ["water.xyz"], [[water()]]])
+def test_what_is_no_structure_is_refused(model: efa_zoo.Potential, structure: object) -> None:
+    with pytest.raises(InputError, match="expected ASE atoms or a Graph"):
+        predict(model, structure)  # type: ignore[arg-type]
+
+
+def test_a_stacked_batch_is_refused(model: efa_zoo.Potential) -> None:
+    graph = Graph.from_ase(water(), 4.0)
+    with pytest.raises(InputError, match="give a batch as a list of graphs"):
+        predict(model, stack([graph, graph]))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int32", "complex64", "nothing"])
+def test_only_two_types_are_known(model: efa_zoo.Potential, dtype: str) -> None:
+    with pytest.raises(InputError, match=r"dtype: got .* expected float32 or float64"):
+        predict(model, water(charge=0), dtype=dtype)
+
+
+def test_the_choice_about_range_is_checked(model: efa_zoo.Potential) -> None:
+    with pytest.raises(InputError, match="out_of_range: got 'ignore'"):
+        predict(model, water(charge=0), out_of_range="ignore")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "structure", [water(charge=2), water(charge=1), far(15.5), moved(2, [0, 0, 0.5])]
+)
+def test_out_of_range_can_be_a_warning(model: efa_zoo.Potential, structure: Atoms) -> None:
+    with pytest.warns(OutOfRangeWarning, match="toy knows"):
+        result = predict(model, structure, out_of_range="warn")
+    assert np.isfinite(result.energy)
+    with pytest.warns(OutOfRangeWarning, match="structure 0: ") as caught:
+        predict(model, [structure], out_of_range="warn")
+    assert caught[0].filename == __file__
+
+
+def test_an_unknown_element_or_one_place_is_never_a_warning(model: efa_zoo.Potential) -> None:
+    for structure in (Atoms("He", info={"charge": 0}), moved(2, [0, 0, 0.12])):
+        with warnings.catch_warnings(), pytest.raises(InputError):
+            predict(model, structure, out_of_range="warn")
+
+
+def test_a_network_that_gives_nan_is_not_believed(model: efa_zoo.Potential) -> None:
+    broken = eqx.tree_at(lambda m: m.network.readout, model, model.network.readout * np.nan)
+    with pytest.raises(InputError, match="no finite energy"):
+        predict(broken, water(charge=0))
+
+
+def test_the_longest_distance_is_found() -> None:
+    rng = np.random.default_rng(1)
+    for atoms in (1, 2, 3, 50):
+        for stretch in (1.0, 10.0):
+            points = rng.normal(size=(atoms, 3)) * [1, 1, stretch]
+            distances = np.linalg.norm(points[:, None] - points[None], axis=-1)
+            found, first, second = prediction_module._farthest(points)
+            assert found == pytest.approx(distances.max())
+            assert distances[first, second] == pytest.approx(distances.max())
+
+
+def test_graphs_are_predicted_without_ase(toy_home: Path) -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['ase'] = None  # as if it were not installed\n"
+        "import efa_zoo\n"
+        "g = efa_zoo.Graph.from_arrays([8, 1, 1], [[0, 0, 0], [1, 0, 0], [0, 1, 0]], 4.0)\n"
+        "print(efa_zoo.predict('toy', g).energy)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(efa_zoo.__file__).parents[1],
+        env={**os.environ, "EFA_ZOO_HOME": str(toy_home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert float(result.stdout) < 0

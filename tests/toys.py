@@ -1,0 +1,82 @@
+"""Toy models for tests: homes with tiny networks that need no training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+from ase import Atoms
+from ase.io import read
+
+from efa_zoo.cards import Card, Domain, WeightsFile, write_results
+from efa_zoo.mpnn import EnergyModel
+from efa_zoo.weights import named_arrays, save_weights
+
+TOY_ZOO_FILE = """\
+# A network too small to be right about anything.
+name = "{name}"
+description = "A toy, never trained."
+
+[model]
+features = 4
+iterations = 1
+highest_atomic_number = 9
+zero_output = false
+
+[model.message_passing]
+cutoff = 4.0  # Å
+degree = 1
+num_radial = 4
+
+[model.attention]
+evaluation = "exact"
+
+[model.attention.frequencies]
+max_length = 20.0
+
+[data]
+name = "dimers"
+level_of_theory = "none"
+
+[training]
+steps = 10
+warmup_steps = 2
+"""
+
+TOY_DOMAIN = Domain(
+    elements=("H", "C", "N", "O"), total_charges=(-1, 0, 1), max_distance=15.0, min_distance=0.6
+)
+
+TOY_REFERENCES = {"H": -10.7, "C": -50.25, "N": -70.5, "O": -100.125}
+
+
+def make_recipe(home: Path, name: str) -> Path:
+    """Write the zoo file of an untrained toy into a home; returns the file."""
+    zoo_file = home / "zoo" / f"{name}.toml"
+    zoo_file.parent.mkdir(parents=True, exist_ok=True)
+    zoo_file.write_text(TOY_ZOO_FILE.format(name=name), encoding="utf-8")
+    return zoo_file
+
+
+def make_model(home: Path, name: str, *, domain: Domain = TOY_DOMAIN, seed: int = 0) -> Card:
+    """Write a toy with random weights into a home."""
+    zoo_file = make_recipe(home, name)
+    network = EnergyModel(Card.from_toml(zoo_file).model, key=jax.random.key(seed))
+    path = home / "pretrained" / f"{name}.safetensors"
+    sha256 = save_weights(path, network, {"name": name})
+    parameters = sum(array.size for array in named_arrays(network).values())
+    return write_results(
+        zoo_file,
+        weights=WeightsFile(sha256=sha256, parameters=parameters, bytes=path.stat().st_size),
+        domain=domain,
+        reference_energies=TOY_REFERENCES,
+        metrics={"test": {"energy_mae": 0.001}},
+        cost={"seconds": 1.5},
+    )
+
+
+def read_all(file: Path | str) -> list[Atoms]:
+    """All structures of a file in the extended XYZ format."""
+    frames = read(file, index=":", format="extxyz")
+    assert isinstance(frames, list)
+    return frames

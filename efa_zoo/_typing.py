@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from beartype import beartype
 from jaxtyping import jaxtyped
@@ -28,4 +28,4 @@ def contract(function: _F) -> _F:
     """
     if not CONTRACTS:
         return function
-    return jaxtyped(function, typechecker=beartype)
+    return cast(_F, jaxtyped(function, typechecker=beartype))

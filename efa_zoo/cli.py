@@ -31,11 +31,21 @@ __all__ = ["main"]
 
 _EXAMPLE_PREFIX = "example:"
 
+
+def _optional(metavar: str, help: str) -> Any:
+    """An option that is off unless given: its help shows no default value."""
+    return arg(metavar=metavar, help=help, help_behavior_hint="")
+
+
+def _flag(help: str) -> Any:
+    return arg(help=help, help_behavior_hint="")
+
+
 _Name = Annotated[
     Positional[str], arg(metavar="NAME", help="model in the zoo, folder of a model, or zoo file")
 ]
 _DataDir = Annotated[
-    str | None, arg(metavar="DIR", help="where data sets lie; default: $EFA_ZOO_DATA or the cache")
+    str | None, _optional("DIR", "where data sets lie; default: $EFA_ZOO_DATA or the cache")
 ]
 
 
@@ -129,7 +139,7 @@ def _list(
     pattern: Annotated[Positional[str], arg(metavar="PATTERN", help="such as '*efa*'")] = "*",
     /,
     *,
-    all: Annotated[bool, arg(help="also recipes that are not trained yet")] = False,
+    all: Annotated[bool, _flag("also recipes that are not trained yet")] = False,
 ) -> None:
     """List the models of the zoo.
 
@@ -140,7 +150,9 @@ def _list(
     names = efa_zoo.list_models(pattern, trained=not all)
     width = max(map(len, names), default=0)
     for name in names:
-        _print(f"{name.ljust(width)}  {efa_zoo.card(name).description}")
+        card = efa_zoo.card(name)
+        state = "" if card.weights is not None else "  (not trained yet)"
+        _print(f"{name.ljust(width)}  {card.description}{state}")
 
 
 def _card(name: _Name, /) -> None:
@@ -156,23 +168,23 @@ def _predict(
     name: _Name,
     files: Annotated[
         Positional[tuple[str, ...]],
-        arg(metavar="FILE...", help="structure files that ASE reads, or example:NAME"),
+        _optional("FILE...", "structure files that ASE reads, or example:NAME"),
     ] = (),
     /,
     *,
     charge: Annotated[
         int | None,
-        arg(metavar="INT", help="total charge (e) of every structure; default: as in the file"),
+        _optional("INT", "total charge (e) of every structure; default: as in the file"),
     ] = None,
     out: Annotated[
-        str | None, arg(metavar="FILE", help="write results to FILE.extxyz or FILE.json")
+        str | None, _optional("FILE", "write results to FILE.extxyz or FILE.json")
     ] = None,
-    json: Annotated[bool, arg(help="print JSON instead of a table")] = False,
+    json: Annotated[bool, _flag("print JSON instead of a table")] = False,
     dtype: Annotated[
         Literal["float32", "float64"], arg(help="floating-point type to compute in")
     ] = "float32",
     warn_out_of_range: Annotated[
-        bool, arg(help="only warn about structures outside what the model knows")
+        bool, _flag("only warn about structures outside what the model knows")
     ] = False,
 ) -> None:
     """Predict energies (eV) and forces (eV/Å) of structures.
@@ -217,10 +229,15 @@ def _train(
     /,
     *,
     out: Annotated[
-        str | None, arg(metavar="DIR", help="folder of checkpoints and records; default: runs/NAME")
+        str | None, _optional("DIR", "folder of checkpoints and records; default: runs/NAME")
     ] = None,
-    resume: Annotated[bool, arg(help="go on from the last checkpoint in the folder")] = False,
+    resume: Annotated[bool, _flag("go on from the last checkpoint in the folder")] = False,
     data_dir: _DataDir = None,
+    loader: Annotated[
+        Literal["numpy", "tensorflow"],
+        arg(help="hold the batches in memory, or stream them through tf.data"),
+    ] = "numpy",
+    publish: Annotated[bool, _flag("also write weights and results into the zoo itself")] = False,
 ) -> None:
     """Train a model by the recipe of its zoo file.
 
@@ -231,14 +248,15 @@ def _train(
     efa_zoo.card(name)  # a wrong name or zoo file is refused before anything heavy is imported
     from efa_zoo.training import train
 
-    train(name, out=out, resume=resume, data_dir=data_dir)
+    folder = train(name, out=out, resume=resume, data_dir=data_dir, loader=loader, publish=publish)
+    _print(str(folder))
 
 
 def _evaluate(
     name: _Name,
     /,
     *,
-    json: Annotated[bool, arg(help="print JSON instead of a table")] = False,
+    json: Annotated[bool, _flag("print JSON instead of a table")] = False,
     data_dir: _DataDir = None,
 ) -> None:
     """Errors of a model on the held-back parts of its data, also by separation.
@@ -259,9 +277,12 @@ def _scan(
     *,
     pair: Annotated[
         tuple[str, str] | None,
-        arg(metavar="MONOMER MONOMER", help="the two molecules, such as ammonium water"),
+        _optional("MONOMER MONOMER", "the two molecules; default: ammonium water"),
     ] = None,
-    out: Annotated[str | None, arg(metavar="FILE", help="picture to write (png, pdf, svg)")] = None,
+    out: Annotated[
+        str | None,
+        _optional("FILE", "picture (png, pdf, svg); default: scan_NAME_MONOMER_MONOMER.png"),
+    ] = None,
 ) -> None:
     """Draw a dimer's energy over its separation: the model, and GFN2-xTB where it is installed.
 
@@ -280,11 +301,11 @@ def _data_build(
     *,
     data_dir: _DataDir = None,
     config: Annotated[str, arg(metavar="NAME", help="size of the data set")] = "full",
-    seed: Annotated[int | None, arg(metavar="INT", help="another seed than the usual")] = None,
+    seed: Annotated[int | None, _optional("INT", "another seed than the usual")] = None,
     workers: Annotated[
-        int | None, arg(metavar="INT", help="worker processes; default: one per core")
+        int | None, _optional("INT", "worker processes; default: one per core")
     ] = None,
-    overwrite: Annotated[bool, arg(help="build again if it is there already")] = False,
+    overwrite: Annotated[bool, _flag("build again if it is there already")] = False,
 ) -> None:
     """Build a data set.
 

@@ -338,7 +338,8 @@ class TrainingConfig:
         warmup_steps: steps of linear warm-up from zero.
         final_learning_rate: learning rate at the end of the cosine decay, as a fraction of the
             peak.
-        optimizer: "adam", "adamw" or "muon" (matrices by Muon, everything else by AdamW).
+        optimizer: "adam", "adamw" or "muon" (maps between features by
+            Muon, everything else by AdamW).
         weight_decay: decoupled weight decay (adamw and muon).
         clip_norm: largest global norm of a gradient.
         average_decay: decay of the exponential moving average of the weights; 0 switches it off.
@@ -434,9 +435,7 @@ def from_table(cls: type[_T], table: Mapping[str, Any], where: str = "") -> _T:
         dotted = f"{where}.{name}" if where else name
         if name in table:
             values[name] = _convert(hints[name], table[name], dotted)
-        elif (
-            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        ):
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ConfigError(f"{path}: missing key {name!r}")
     try:
         return cls(**values)
@@ -460,7 +459,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         _check_choice(where, value, arguments)
         return value
     if dataclasses.is_dataclass(hint):
-        return from_table(typing.cast(type, hint), value, where)
+        return from_table(typing.cast("type", hint), value, where)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{where}: got {value!r}, expected a list")

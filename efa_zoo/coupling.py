@@ -62,9 +62,7 @@ class Irreps(NamedTuple):
 
     def union(self, other: Irreps) -> Irreps:
         """Shape of the sum of features of both shapes (`e3x.nn.add`)."""
-        return Irreps(
-            max(self.degree, other.degree), self.pseudotensors or other.pseudotensors
-        )
+        return Irreps(max(self.degree, other.degree), self.pseudotensors or other.pseudotensors)
 
     def _parity(self, channel: int, degree: int) -> int:
         return channel if self.pseudotensors else degree % 2
@@ -120,7 +118,7 @@ class Coupling(NamedTuple):
         return _paths(self)
 
     @property
-    def index(self) -> np.ndarray:
+    def path_index(self) -> np.ndarray:
         """`[p1, l1, p2, l2, p3, l3]`, number of the path, or the number of paths if forbidden."""
         return _path_index(self)
 
@@ -128,7 +126,7 @@ class Coupling(NamedTuple):
         self, features: int, key: Array, dtype: jnp.dtype | None = None
     ) -> Float[Array, "paths features"]:
         """Random weights of unit variance per component of the product."""
-        incoming = {path: 0 for path in self.paths}
+        incoming = dict.fromkeys(self.paths, 0)
         for path in self.paths:
             incoming[path] = sum(other[4:] == path[4:] for other in self.paths)
         scale = np.asarray([1 / math.sqrt(incoming[path]) for path in self.paths])
@@ -137,7 +135,7 @@ class Coupling(NamedTuple):
 
     @contract
     def kernel(
-        self, weights: Float[Array, "paths features"]
+        self, weights: Float[Array, "{len(self.paths)} features"]
     ) -> Float[Array, "components1 parities2 components2 parities3 components3 features"]:
         """Constants times weights, as one array that is linear in the weights.
 
@@ -145,7 +143,7 @@ class Coupling(NamedTuple):
         two parity channels come as `[2 · components1, ...]`.
         """
         padded = jnp.concatenate([weights, jnp.zeros_like(weights[:1])])
-        table = padded[self.index]  # [p1, l1, p2, l2, p3, l3, features]
+        table = padded[self.path_index]  # [p1, l1, p2, l2, p3, l3, features]
         for axis, irreps in ((1, self.first), (3, self.second), (5, self.output)):
             table = jnp.take(table, _degree_of_component(irreps.degree), axis=axis)
         constants = clebsch_gordan(
@@ -157,8 +155,12 @@ class Coupling(NamedTuple):
     @contract
     def couple(
         self,
-        product: Float[Array, "*batch components1 parities2 components2 features"],
-        weights: Float[Array, "paths features"] | None = None,
+        product: Float[
+            Array,
+            "*batch {self.first.parities*self.first.components} {self.second.parities} "
+            "{self.second.components} features",
+        ],
+        weights: Float[Array, "{len(self.paths)} features"] | None = None,
         precision: PrecisionLike = None,
     ) -> Float[Array, "*batch parities3 components3 features"]:
         """Couple an outer product of the two factors, feature by feature.
@@ -211,17 +213,13 @@ def _degree_of_component(degree: int) -> np.ndarray:
     return np.repeat(degrees, 2 * degrees + 1)
 
 
-def repeat_degrees(
-    values: Array | Sequence[Array], degree: int, axis: int
-) -> Array:
-    """Repeat values per degree `[..., degree + 1, ...]` to components `[..., (degree + 1)², ...]`."""
+def repeat_degrees(values: Array | Sequence[Array], degree: int, axis: int) -> Array:
+    """Repeat values `[..., degree + 1, ...]` of degrees to `[..., (degree + 1)², ...]`."""
     return jnp.take(jnp.asarray(values), _degree_of_component(degree), axis=axis)
 
 
 @functools.cache
-def clebsch_gordan(
-    degree1: int, degree2: int, degree3: int, dtype: np.dtype
-) -> np.ndarray:
+def clebsch_gordan(degree1: int, degree2: int, degree3: int, dtype: np.dtype) -> np.ndarray:
     """Clebsch–Gordan coefficients of e3x, `[components1, components2, components3]`."""
     with jax.ensure_compile_time_eval(), jax.enable_x64(True):
         table = np.asarray(e3x.so3.clebsch_gordan(degree1, degree2, degree3))

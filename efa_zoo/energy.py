@@ -16,9 +16,7 @@ __all__ = ["energy", "energy_and_forces"]
 
 
 @contract
-def energy(
-    model: Callable[[Graph], Float[Array, " atoms"]], graph: Graph
-) -> Float[Array, ""]:
+def energy(model: Callable[[Graph], Float[Array, " atoms"]], graph: Graph) -> Float[Array, ""]:
     """Energy of one molecule relative to its free elements, in eV.
 
     Args:

@@ -72,7 +72,7 @@ class FlatLayout(eqx.Module):
             places = _traced_places(batch_segments, num_molecules, max_atoms)
             return cls(places, num_molecules, max_atoms)
         segments = np.asarray(batch_segments)
-        if segments.size and not (0 <= segments.min() and segments.max() < num_molecules):
+        if segments.size and not (segments.min() >= 0 and segments.max() < num_molecules):
             found = segments.min() if segments.min() < 0 else segments.max()
             raise InputError(f"batch_segments: got {found}, expected 0 to {num_molecules - 1}")
         numbers = _number_within_molecule(segments, num_molecules, np)

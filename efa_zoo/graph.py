@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Graph", "neighbor_matrix", "stack"]
 
 
-
-
 class Graph(eqx.Module):
     """One molecule, padded to a static number of atoms and of neighbours.
 
@@ -145,7 +143,9 @@ class Graph(eqx.Module):
         Arguments, result and errors are those of `from_arrays`; periodic atoms are refused.
         """
         if np.any(atoms.pbc):
-            raise InputError(f"pbc: got {atoms.pbc.tolist()}, expected a molecule without periodicity")
+            raise InputError(
+                f"pbc: got {atoms.pbc.tolist()}, expected a molecule without periodicity"
+            )
         charge = atoms.info.get("charge", 0) if total_charge is None else total_charge
         return cls.from_arrays(
             atoms.get_atomic_numbers(),
@@ -178,19 +178,26 @@ class Graph(eqx.Module):
             raise InputError(f"num_atoms: got {num_atoms}, expected at least {atoms}")
         if num_neighbors < width:
             raise InputError(f"num_neighbors: got {num_neighbors}, expected at least {width}")
-        extra, wider = num_atoms - atoms, num_neighbors - width
         itself = np.arange(num_atoms, dtype=np.int32)[:, None]
         neighbors = np.broadcast_to(itself, (num_atoms, num_neighbors)).copy()
         neighbors[:atoms, :width] = self.neighbors
+        mask = np.zeros((num_atoms, num_neighbors), bool)
+        mask[:atoms, :width] = self.neighbor_mask
         dipoles = self.atomic_dipoles
         return Graph(
-            atomic_numbers=np.pad(self.atomic_numbers, (0, extra)),
-            positions=np.pad(self.positions, ((0, extra), (0, 0))),
+            atomic_numbers=_pad_rows(self.atomic_numbers, num_atoms),
+            positions=_pad_rows(self.positions, num_atoms),
             neighbors=neighbors,
-            neighbor_mask=np.pad(self.neighbor_mask, ((0, extra), (0, wider))),
+            neighbor_mask=mask,
             total_charge=self.total_charge,
-            atomic_dipoles=None if dipoles is None else np.pad(dipoles, ((0, extra), (0, 0))),
+            atomic_dipoles=None if dipoles is None else _pad_rows(dipoles, num_atoms),
         )
+
+
+def _pad_rows(rows: Array | np.ndarray, size: int) -> np.ndarray:
+    padded = np.zeros((size, *rows.shape[1:]), rows.dtype)
+    padded[: len(rows)] = rows
+    return padded
 
 
 def neighbor_matrix(

@@ -64,13 +64,15 @@ class Interaction(eqx.Module):
         key: PRNGKeyArray,
         dtype: jnp.dtype | None = None,
     ):
-        """Args:
-        irreps: largest degree and parities of the input.
-        config: of the whole network.
-        attends: the block has a global part.
-        last: the block produces scalars only.
-        key: of the random weights.
-        dtype: of the weights.
+        """Make the module with random weights.
+
+        Args:
+            irreps: largest degree and parities of the input.
+            config: of the whole network.
+            attends: the block has a global part.
+            last: the block produces scalars only.
+            key: of the random weights.
+            dtype: of the weights.
         """
         keys = jax.random.split(key, 6 + config.residual_mlps)
         features, zero = config.features, config.zero_output
@@ -175,13 +177,13 @@ class EnergyModel(eqx.Module):
     element_bias: Float[Array, " elements"]
     config: ModelConfig = eqx.field(static=True)
 
-    def __init__(
-        self, config: ModelConfig, *, key: PRNGKeyArray, dtype: jnp.dtype | None = None
-    ):
-        """Args:
-        config: architecture.
-        key: of the random weights.
-        dtype: of the weights, default is JAX's default float.
+    def __init__(self, config: ModelConfig, *, key: PRNGKeyArray, dtype: jnp.dtype | None = None):
+        """Make the module with random weights.
+
+        Args:
+            config: architecture.
+            key: of the random weights.
+            dtype: of the weights, default is JAX's default float.
         """
         keys = jax.random.split(key, config.iterations + 3)
         self.config = config

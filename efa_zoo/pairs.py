@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import e3x
 import equinox as eqx
 import jax

@@ -10,15 +10,18 @@ import e3x
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from efa_zoo._typing import contract
 from efa_zoo.config import ACTIVATIONS
-from efa_zoo.coupling import Coupling, Irreps, repeat_degrees
+from efa_zoo.coupling import Coupling, Irreps, clebsch_gordan, repeat_degrees
 from efa_zoo.errors import ConfigError
 from efa_zoo.pairs import Pairs
 
 __all__ = ["MLP", "Dense", "Embed", "MessagePass", "TensorDense", "activation", "change_irreps"]
+
+_SCALARS = Irreps(0, False)
 
 Features: TypeAlias = Float[Array, "... parities components features"]
 
@@ -66,14 +69,16 @@ class Dense(eqx.Module):
         key: PRNGKeyArray,
         dtype: jnp.dtype | None = None,
     ):
-        """Args:
-        irreps: largest degree and parities of the input.
-        in_features: number of input features.
-        out_features: number of output features.
-        use_bias: add a trainable bias to the proper scalars.
-        zero: start from zero weights.
-        key: of the random weights (LeCun normal).
-        dtype: of the weights, default is JAX's default float.
+        """Make the layer with random weights.
+
+        Args:
+            irreps: largest degree and parities of the input.
+            in_features: number of input features.
+            out_features: number of output features.
+            use_bias: add a trainable bias to the proper scalars.
+            zero: start from zero weights.
+            key: of the random weights (LeCun normal).
+            dtype: of the weights, default is JAX's default float.
         """
         shape = (irreps.parities, irreps.degree + 1, in_features, out_features)
         scale = 0 if zero else 1 / (math.sqrt(in_features) * 0.8796256610342398)
@@ -115,12 +120,14 @@ class MLP(eqx.Module):
         key: PRNGKeyArray,
         dtype: jnp.dtype | None = None,
     ):
-        """Args:
-        irreps: largest degree and parities of input and output.
-        features: number of input, hidden and output features.
-        zero_output: the second layer starts at zero.
-        key: of the random weights.
-        dtype: of the weights.
+        """Make the layer with random weights.
+
+        Args:
+            irreps: largest degree and parities of input and output.
+            features: number of input, hidden and output features.
+            zero_output: the second layer starts at zero.
+            key: of the random weights.
+            dtype: of the weights.
         """
         key1, key2 = jax.random.split(key)
         self.first = Dense(irreps, features, features, key=key1, dtype=dtype)
@@ -151,11 +158,13 @@ class Embed(eqx.Module):
         key: PRNGKeyArray,
         dtype: jnp.dtype | None = None,
     ):
-        """Args:
-        highest_atomic_number: elements 1 to this one are known.
-        features: number of features.
-        key: of the random weights (normal of variance 1 / features).
-        dtype: of the weights.
+        """Make the layer with random weights.
+
+        Args:
+            highest_atomic_number: elements 1 to this one are known.
+            features: number of features.
+            key: of the random weights (normal of variance 1 / features).
+            dtype: of the weights.
         """
         shape = (highest_atomic_number + 1, features)
         self.weight = jax.random.normal(key, shape, dtype) / math.sqrt(features)
@@ -194,15 +203,17 @@ class MessagePass(eqx.Module):
         key: PRNGKeyArray,
         dtype: jnp.dtype | None = None,
     ):
-        """Args:
-        irreps: largest degree and parities of the input.
-        features: number of features.
-        basis_degree: largest degree of the angular functions.
-        num_radial: number of radial functions.
-        degree: largest degree of the output, default the larger one of input and basis.
-        pseudotensors: keep pseudotensors that the product makes.
-        key: of the random weights.
-        dtype: of the weights.
+        """Make the layer with random weights.
+
+        Args:
+            irreps: largest degree and parities of the input.
+            features: number of features.
+            basis_degree: largest degree of the angular functions.
+            num_radial: number of radial functions.
+            degree: largest degree of the output, default the larger one of input and basis.
+            pseudotensors: keep pseudotensors that the product makes.
+            key: of the random weights.
+            dtype: of the weights.
         """
         key1, key2 = jax.random.split(key)
         self.coupling = Coupling.of(Irreps(basis_degree, False), irreps, degree, pseudotensors)
@@ -228,14 +239,21 @@ class MessagePass(eqx.Module):
         Array, "atoms {self.coupling.output.parities} {self.coupling.output.components} features"
     ]:
         """Pass messages along all pairs."""
+        if self.coupling.second == _SCALARS:
+            product = self._sum_of_scalars(features[:, 0, 0, :], pairs)
+            return self.coupling.couple(product[:, :, None, None, :], self.weights)
+        if self.coupling.output == _SCALARS:
+            return self._sum_to_scalars(features, pairs)[:, None, None, :]
         kernel = self.coupling.kernel(self.weights)
-        degrees = range(self.coupling.first.degree + 1)
         if pairs.neighbors is None:
             # Features first: every product is a batch of matrix products without a transpose.
             radial = jnp.einsum("ijn,lnf->lfij", pairs.radial, self.filter)
             angular = jnp.moveaxis(pairs.angular, -1, -2)
             filters = jnp.concatenate(
-                [radial[l, :, :, None, :] * angular[:, l * l : (l + 1) ** 2] for l in degrees],
+                [
+                    radial[l, :, :, None, :] * angular[:, block]
+                    for l, block in enumerate(self._blocks)
+                ],
                 axis=2,
             )
             product = jnp.einsum("fiaj,jpmf->fiapm", filters, features)
@@ -243,13 +261,63 @@ class MessagePass(eqx.Module):
         radial = jnp.einsum("ijn,lnf->ijlf", pairs.radial, self.filter)
         filters = jnp.concatenate(
             [
-                radial[:, :, l, None] * pairs.angular[..., l * l : (l + 1) ** 2, None]
-                for l in degrees
+                radial[:, :, l, None] * pairs.angular[:, :, block, None]
+                for l, block in enumerate(self._blocks)
             ],
             axis=2,
         )
         product = jnp.einsum("ijaf,ijpmf->iapmf", filters, features[pairs.neighbors])
         return jnp.einsum("iapmf,apmqcf->iqcf", product, kernel)
+
+    @property
+    def _blocks(self) -> list[slice]:
+        """Components of each degree of the filters."""
+        return [slice(l * l, (l + 1) ** 2) for l in range(self.coupling.first.degree + 1)]
+
+    def _sum_of_scalars(
+        self, scalars: Float[Array, "atoms features"], pairs: Pairs
+    ) -> Float[Array, "atoms components features"]:
+        """Neighbour sum of filters times scalars, without forming the filters."""
+        radial = jnp.einsum("ijn,lnf->lijf", pairs.radial, self.filter)
+        weighted = radial * (scalars if pairs.neighbors is None else scalars[pairs.neighbors])
+        return jnp.concatenate(
+            [
+                jnp.einsum("ijm,ijf->imf", pairs.angular[:, :, block], weighted[l])
+                for l, block in enumerate(self._blocks)
+            ],
+            axis=1,
+        )
+
+    def _sum_to_scalars(
+        self, features: Float[Array, "atoms parities components features"], pairs: Pairs
+    ) -> Float[Array, "atoms features"]:
+        """Neighbour sum coupled to proper scalars, which pairs every component with itself."""
+        first, second, _ = self.coupling
+        degree = min(first.degree, second.degree)
+        proper = change_irreps(features, Irreps(degree, False))[:, 0]
+        weights = jnp.stack(
+            [
+                self.weights[self.coupling.path_index[0, l, l % 2 * second.pseudotensors, l, 0, 0]]
+                for l in range(degree + 1)
+            ]
+        )
+        radial = jnp.einsum("ijn,lnf->lijf", pairs.radial, self.filter[: degree + 1])
+        total = jnp.zeros_like(features[:, 0, 0, :])
+        for l, block in enumerate(self._blocks[: degree + 1]):
+            angular, components = pairs.angular[:, :, block], proper[:, block] * weights[l]
+            if pairs.neighbors is None:
+                projected = jnp.einsum("ijm,jmf->ijf", angular, components)
+            else:
+                projected = jnp.einsum("ijm,ijmf->ijf", angular, components[pairs.neighbors])
+            # The coefficient that couples a component of degree l with itself to a scalar.
+            constant = _self_coupling(l)
+            total = total + constant * jnp.sum(radial[l] * projected, axis=1)
+        return total
+
+
+def _self_coupling(degree: int) -> float:
+    table = clebsch_gordan(degree, degree, 0, np.dtype(np.float64))
+    return float(table[-1, -1, 0])
 
 
 class TensorDense(eqx.Module):
@@ -274,13 +342,15 @@ class TensorDense(eqx.Module):
         key: PRNGKeyArray,
         dtype: jnp.dtype | None = None,
     ):
-        """Args:
-        irreps: largest degree and parities of the input.
-        features: number of features.
-        degree: largest degree of the output, default that of the input.
-        pseudotensors: keep pseudotensors that the product makes.
-        key: of the random weights.
-        dtype: of the weights.
+        """Make the layer with random weights.
+
+        Args:
+            irreps: largest degree and parities of the input.
+            features: number of features.
+            degree: largest degree of the output, default that of the input.
+            pseudotensors: keep pseudotensors that the product makes.
+            key: of the random weights.
+            dtype: of the weights.
         """
         key1, key2 = jax.random.split(key)
         self.dense = Dense(irreps, features, 2 * features, key=key1, dtype=dtype)
@@ -304,4 +374,6 @@ class TensorDense(eqx.Module):
         """Multiply the two maps."""
         first, second = jnp.split(self.dense(features), 2, axis=-1)
         first = first.reshape(*first.shape[:-3], -1, first.shape[-1])
-        return self.coupling.couple(first[..., :, None, None, :] * second[..., None, :, :, :], self.weights)
+        return self.coupling.couple(
+            first[..., :, None, None, :] * second[..., None, :, :, :], self.weights
+        )

@@ -308,3 +308,82 @@ def test_a_closed_pipe_is_no_error(zoo: Path) -> None:
     _, error = process.communicate()
     assert error == b""
     assert process.returncode == 0
+
+
+# -------------------------------------------------------------------------------------------
+# Commands whose work is done, and tested, elsewhere
+
+
+class Recorder:
+    """Stands in for a function: keeps its arguments and returns something printable."""
+
+    def __init__(self) -> None:
+        self.call: tuple[tuple[object, ...], dict[str, object]] = ((), {})
+
+    def __call__(self, *arguments: object, **options: object) -> Recorder:
+        self.call = arguments, options
+        return self
+
+    def __str__(self) -> str:
+        return "done"
+
+    def to_dict(self) -> dict[str, float]:
+        return {"energy_mae": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("function", "command", "options"),
+    [
+        (
+            "efa_zoo.training.train",
+            "train toy --out here --resume --data-dir there --loader tensorflow --publish",
+            {
+                "out": "here",
+                "resume": True,
+                "data_dir": "there",
+                "loader": "tensorflow",
+                "publish": True,
+            },
+        ),
+        ("efa_zoo.evaluation.evaluate", "evaluate toy --data-dir there", {"data_dir": "there"}),
+        (
+            "efa_zoo.scan.scan",
+            "scan toy --pair ammonium water --out a.png",
+            {"pair": ("ammonium", "water"), "out": "a.png"},
+        ),
+        (
+            "data_pipelines.build",
+            "data build toy --data-dir there --config tiny --seed 3 --workers 2 --overwrite",
+            {"data_dir": "there", "config": "tiny", "seed": 3, "workers": 2, "overwrite": True},
+        ),
+    ],
+)
+def test_options_reach_the_function(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    function: str,
+    command: str,
+    options: dict[str, object],
+) -> None:
+    recorder = Recorder()
+    monkeypatch.setattr(function, recorder)
+    assert succeed(capsys, *command.split()) == "done\n"
+    assert recorder.call == (("toy",), options)
+
+
+def test_an_evaluation_can_be_json(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("efa_zoo.evaluation.evaluate", Recorder())
+    assert json.loads(succeed(capsys, "evaluate", "toy", "--json")) == {"energy_mae": 0.5}
+
+
+def test_an_interrupt_is_no_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("efa_zoo.training.train", interrupted)
+    assert main(["train", "toy"]) == 130
+    assert capsys.readouterr().err == "efa-zoo: interrupted\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import shutil
 from pathlib import Path
 
@@ -154,6 +156,13 @@ def test_two_loaded_models_are_one_kind_of_pytree() -> None:
     assert jax.tree.structure(one) == jax.tree.structure(two)
     mean = jax.tree.map(lambda a, b: (a + b) / 2, one, two)
     assert eqx.tree_equal(mean, one)
+
+
+@pytest.mark.usefixtures("zoo")
+def test_a_model_can_be_copied_and_pickled() -> None:
+    model = efa_zoo.load("toy")
+    assert eqx.tree_equal(copy.deepcopy(model), model)
+    assert eqx.tree_equal(pickle.loads(pickle.dumps(model)), model)
 
 
 def test_examples_are_found_by_name() -> None:

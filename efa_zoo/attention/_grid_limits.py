@@ -46,7 +46,7 @@ MAX_DEGREE = 4
 
 # A maximum between sampled directions is missed by at most some per cent, so the limits are
 # computed for a tolerance smaller by this factor. Three times as many samples per radian move
-# them by at most 0.006.
+# them by less than 0.01.
 _MARGIN = 0.95
 # Phases are searched on a grid of this step first, and evaluated this many at once.
 _STEP = 0.25

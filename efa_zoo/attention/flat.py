@@ -49,9 +49,7 @@ def attend_flat(
             is out of range.
     """
     layout = flat_layout(batch_segments, graph_mask, max_atoms)
-    attended = jax.vmap(attention)(
-        layout.to_dense(inputs), layout.to_dense(positions), layout.mask
-    )
+    attended = jax.vmap(attention)(layout.to_dense(inputs), layout.to_dense(positions), layout.mask)
     return layout.to_flat(attended)
 
 

@@ -41,21 +41,25 @@ class TensorIntegration(eqx.Module):
         precision: PrecisionLike = None,
         key: PRNGKeyArray | None = None,
     ):
-        """Args:
-        first: largest degree and parities of the first function.
-        second: the same of the second.
-        features: number of features.
-        degree: largest degree of the result, default the larger one of the factors.
-        pseudotensors: keep pseudotensors that the product makes.
-        trainable: one weight per coupling path and feature instead of 1.
-        dtype: of the computation, default that of the inputs.
-        precision: of the products, see `jax.lax.Precision`.
-        key: of the random weights, needed if `trainable`.
+        """Set up the coupling.
+
+        Args:
+            first: largest degree and parities of the first function.
+            second: the same of the second.
+            features: number of features.
+            degree: largest degree of the result, default the larger one of the factors.
+            pseudotensors: keep pseudotensors that the product makes.
+            trainable: one weight per coupling path and feature instead of 1.
+            dtype: of the computation, default that of the inputs.
+            precision: of the products, see `jax.lax.Precision`.
+            key: of the random weights, needed if `trainable`.
         """
         self.coupling = Coupling.of(first, second, degree, pseudotensors)
-        if trainable and key is None:
-            raise TypeError("key: got None, expected a random key because trainable is True")
-        self.weights = self.coupling.init(features, key) if trainable else None
+        self.weights = None
+        if trainable:
+            if key is None:
+                raise TypeError("key: got None, expected a random key because trainable is True")
+            self.weights = self.coupling.init(features, key)
         self.dtype = dtype
         self.precision = precision
 

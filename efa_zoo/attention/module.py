@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import math
 from typing import TypeVar
 
@@ -65,13 +64,15 @@ class EuclideanFastAttention(eqx.Module):
         key: PRNGKeyArray,
         dtype: jnp.dtype | None = None,
     ):
-        """Args:
-        irreps: largest degree and parities of the input.
-        features: number of features of the input.
-        config: all options.
-        frequency_function: gives the frequencies (of trainable ones, the initial values).
-        key: of the random weights.
-        dtype: of the weights.
+        """Make the layer with random weights.
+
+        Args:
+            irreps: largest degree and parities of the input.
+            features: number of features of the input.
+            config: all options.
+            frequency_function: gives the frequencies (of trainable ones, the initial values).
+            key: of the random weights.
+            dtype: of the weights.
 
         Raises:
             ConfigError: an option does not fit the input, or the grid cannot resolve the phases.
@@ -114,8 +115,8 @@ class EuclideanFastAttention(eqx.Module):
             constants = options.degree_constants
             if constants is not None and len(constants) != self.spherical_degree + 1:
                 raise ConfigError(
-                    f"degree_constants: got {len(constants)} numbers, expected spherical_degree + 1 "
-                    f"= {self.spherical_degree + 1}"
+                    f"degree_constants: got {len(constants)} numbers, expected "
+                    f"spherical_degree + 1 = {self.spherical_degree + 1}"
                 )
             self.integration = TensorIntegration(
                 Irreps(self.spherical_degree, False),
@@ -130,6 +131,7 @@ class EuclideanFastAttention(eqx.Module):
             check_grid(
                 config.grid,
                 config.frequencies.max_frequency,
+                config.frequencies.max_length,
                 config.tolerance,
                 self.spherical_degree,
             )
@@ -174,13 +176,15 @@ class EuclideanFastAttention(eqx.Module):
     def query_key_value(
         self,
         features: Float[
-            Array, "atoms {self.input_irreps.parities} {self.input_irreps.components} {self.features}"
+            Array,
+            "atoms {self.input_irreps.parities} {self.input_irreps.components} {self.features}",
         ],
     ) -> tuple[
         Float[Array, "atoms channels pairs 2"],
         Float[Array, "atoms channels pairs 2"],
         Float[
-            Array, "atoms {self.value_irreps.parities} {self.value_irreps.components} value_features"
+            Array,
+            "atoms {self.value_irreps.parities} {self.value_irreps.components} value_features",
         ],
     ]:
         """Queries and keys with features split into pairs, and values."""
@@ -196,7 +200,8 @@ class EuclideanFastAttention(eqx.Module):
     def __call__(
         self,
         features: Float[
-            Array, "atoms {self.input_irreps.parities} {self.input_irreps.components} {self.features}"
+            Array,
+            "atoms {self.input_irreps.parities} {self.input_irreps.components} {self.features}",
         ],
         positions: Float[Array, "atoms 3"],
         atom_mask: Bool[Array, " atoms"] | None = None,
@@ -248,9 +253,7 @@ def _or(value: _T | None, default: _T) -> _T:
     return default if value is None else value
 
 
-def _restrict(
-    irreps: Irreps, degree: int | None, pseudotensors: bool | None, field: str
-) -> Irreps:
+def _restrict(irreps: Irreps, degree: int | None, pseudotensors: bool | None, field: str) -> Irreps:
     if degree is not None and degree > irreps.degree:
         raise ConfigError(
             f"{field}: got {degree}, expected at most {irreps.degree}, the degree of the input"

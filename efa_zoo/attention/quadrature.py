@@ -97,13 +97,16 @@ def attend_quadrature(
         attended = attend(jnp.asarray(directions, query.dtype))
         return jnp.einsum("igv,ga->iav", attended, jnp.asarray(weights, query.dtype))
     blocks = -(-len(directions) // block)
-    padding = ((0, blocks * block - len(directions)), (0, 0))
-    grid = jnp.asarray(np.pad(directions, padding), query.dtype).reshape(blocks, block, 3)
-    factors = jnp.asarray(np.pad(weights, padding), query.dtype).reshape(blocks, block, -1)
+    missing = blocks * block - len(directions)
+
+    def in_blocks(rows: np.ndarray) -> Array:
+        padded = np.concatenate([rows, np.zeros((missing, rows.shape[1]))])
+        return jnp.asarray(padded, query.dtype).reshape(blocks, block, -1)
+
 
     @jax.checkpoint
     def add_block(total: Array, points: tuple[Array, Array]) -> tuple[Array, None]:
         return total + jnp.einsum("igv,ga->iav", attend(points[0]), points[1]), None
 
     start = jnp.zeros((atoms, weights.shape[1], value.shape[1]), query.dtype)
-    return jax.lax.scan(add_block, start, (grid, factors))[0]
+    return jax.lax.scan(add_block, start, (in_blocks(directions), in_blocks(weights)))[0]

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from efa_zoo._typing import contract
 from efa_zoo.config import FrequencyConfig
 
-__all__ = ["FrequencyFunction", "linear_frequencies", "rotate_pairs", "rotary_phases"]
+__all__ = ["FrequencyFunction", "linear_frequencies", "rotary_phases", "rotate_pairs"]
 
 #: A user's choice of frequencies: (number of feature pairs, settings) to `[pairs]` in 1/Å.
 FrequencyFunction: TypeAlias = Callable[[int, FrequencyConfig], np.ndarray]

@@ -159,9 +159,7 @@ def evaluate_flat(
         )
     pairs = _pairs(_known("dst_idx", dst_idx), _known("src_idx", src_idx), segments, real)
     neighbors, neighbor_mask = _neighbor_matrix(*pairs, layout)
-    dtype = jnp.result_type(
-        positions, *jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
-    )
+    dtype = jnp.result_type(positions, *jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array)))
     if model.dipole_embedding is None:
         atomic_dipoles = None
     graphs = Graph(

@@ -403,9 +403,7 @@ def _activation_name(option: str, activation: object) -> str:
     for name in ACTIVATIONS:
         if name != "identity" and getattr(e3x.nn, name) is activation:
             return name
-    raise ConfigError(
-        f"{option}: got {activation!r}, expected one of {', '.join(ACTIVATIONS)}"
-    )
+    raise ConfigError(f"{option}: got {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
 
 
 def _float_dtype(option: str, dtype: Any) -> np.dtype | None:

@@ -296,9 +296,7 @@ def model_recipe(model: EnergyModel) -> Recipe[EnergyModel]:
     dense = (f"Dense_{number}" for number in itertools.count())
     tensor_dense = (f"TensorDense_{number}" for number in itertools.count())
     elements, features = model.embedding.weight.shape
-    weight = _leaf(
-        "Embed_0/embedding", (elements, 1, 1, features), lambda leaf: leaf[:, 0, 0, :]
-    )
+    weight = _leaf("Embed_0/embedding", (elements, 1, 1, features), lambda leaf: leaf[:, 0, 0, :])
     parts: dict[str, Recipe[Any]] = {"embedding": _module(model.embedding, weight=weight)}
     if model.dipole_embedding is not None:
         parts["dipole_embedding"] = _leaf(

@@ -83,9 +83,7 @@ class DeferredAttention(eqx.Module):
             ConfigError: an option does not fit the inputs.
             WeightsError: a parameter does not fit them.
         """
-        return _attention(
-            self.parameters, self.config, self.frequency_function, irreps, features
-        )
+        return _attention(self.parameters, self.config, self.frequency_function, irreps, features)
 
     def __call__(
         self,
@@ -116,9 +114,7 @@ class DeferredTensorIntegration(eqx.Module):
         grid_weights: Float[Array | np.ndarray, " grid"],
     ) -> Float[Array, "... parities3 components3 features"]:
         """Integrate the product of two functions given on a grid, see `TensorIntegration`."""
-        layer = _integration(
-            self.options, Irreps.of(first), Irreps.of(second), first.shape[-1]
-        )
+        layer = _integration(self.options, Irreps.of(first), Irreps.of(second), first.shape[-1])
         return layer(first, second, grid_weights)
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import equinox as eqx
-import jax
 import numpy as np
 from jaxtyping import Array
 
@@ -203,7 +202,7 @@ class _Progress:
         row = {"step": self.step, "seconds": round(seconds, 1), "train_loss": train_loss, **errors}
         _append_row(self.directory / "log.csv", row)
         logger.info(
-            "step %d: train loss %.5f, validation energy MAE %.2f meV, force MAE %.2f meV/Å, %.0f s",
+            "step %d: loss %.5f, validation MAE %.2f meV and %.2f meV/Å, %.0f s",
             self.step,
             train_loss,
             1e3 * errors["energy_mae"],

@@ -28,9 +28,7 @@ def _residuals(model: Model, batch: Batch) -> tuple[Array, Array, Array]:
 
 
 @contract
-def batch_loss(
-    model: Model, batch: Batch, config: TrainingConfig
-) -> Float[Array, ""]:
+def batch_loss(model: Model, batch: Batch, config: TrainingConfig) -> Float[Array, ""]:
     """Weighted mean of the energy loss per molecule and the force loss per component.
 
     Args:
@@ -42,14 +40,12 @@ def batch_loss(
         The loss; padding does not contribute.
     """
     energy, forces, mask = _residuals(model, batch)
-    if config.loss == "squared":
-        penalty = jnp.square
-    else:
-        delta = config.huber_delta
 
-        def penalty(x: Array) -> Array:
-            # Pseudo-Huber: smooth, quadratic within delta and linear beyond.
-            return delta * (jnp.sqrt(1 + (x / delta) ** 2) - 1)
+    def penalty(x: Array) -> Array:
+        if config.loss == "squared":
+            return x**2
+        # Pseudo-Huber: smooth, quadratic within delta and linear beyond.
+        return config.huber_delta * (jnp.sqrt(1 + (x / config.huber_delta) ** 2) - 1)
 
     molecules = jnp.maximum(jnp.sum(batch.molecule_mask), 1)
     components = jnp.maximum(3 * jnp.sum(mask), 1)

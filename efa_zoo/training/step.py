@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 from jaxtyping import Array, Float, Int
 
 from efa_zoo.config import TrainingConfig
@@ -53,10 +54,23 @@ def optimizer(config: TrainingConfig) -> optax.GradientTransformation:
     elif config.optimizer == "adamw":
         rule = optax.adamw(rate, weight_decay=config.weight_decay)
     else:
-        from optax.contrib import muon
-
-        rule = muon(rate, weight_decay=config.weight_decay, adam_weight_decay=config.weight_decay)
+        rule = optax.contrib.muon(
+            rate,
+            weight_decay=config.weight_decay,
+            adam_weight_decay=config.weight_decay,
+            muon_weight_dimension_numbers=_matrices,
+        )
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), rule)
+
+
+def _matrices(weights: Any) -> Any:
+    """Which weights are stacks of matrices between features, for Muon.
+
+    Dense layers and radial filters have shape `[..., in, out]`; embeddings and coupling weights
+    (two axes) are tables, not maps.
+    """
+    matrix = optax.contrib.MuonDimensionNumbers(reduction_axis=-2, output_axis=-1)
+    return jax.tree.map(lambda weight: matrix if weight.ndim > 2 else None, weights)
 
 
 def initial_state(model: EnergyModel, config: TrainingConfig) -> TrainingState:

@@ -28,4 +28,4 @@ def contract(function: _F) -> _F:
     """
     if not CONTRACTS:
         return function
-    return cast(_F, jaxtyped(function, typechecker=beartype))
+    return cast("_F", jaxtyped(function, typechecker=beartype))

@@ -20,6 +20,7 @@ from tyro.extras import SubcommandApp
 import efa_zoo
 from efa_zoo import registry
 from efa_zoo._files import replacing, write_atomically
+from efa_zoo.cards import write_results
 from efa_zoo.errors import EFAZooError, InputError
 
 if TYPE_CHECKING:
@@ -256,7 +257,8 @@ def _evaluate(
     name: _Name,
     /,
     *,
-    json: Annotated[bool, _flag("print JSON instead of a table")] = False,
+    json: Annotated[bool, arg(help="print JSON instead of a table")] = False,
+    write: Annotated[bool, arg(help="also store the errors in the model's zoo file")] = False,
     data_dir: _DataDir = None,
 ) -> None:
     """Errors of a model on the held-back parts of its data, also by separation.
@@ -268,6 +270,8 @@ def _evaluate(
     from efa_zoo.evaluation import evaluate
 
     report = evaluate(name, data_dir=data_dir)
+    if write:
+        write_results(registry.find(name).zoo_file, metrics=report.to_dict())
     _print(_dump(report.to_dict()) if json else str(report))
 
 
@@ -276,23 +280,31 @@ def _scan(
     /,
     *,
     pair: Annotated[
-        tuple[str, str] | None,
-        _optional("MONOMER MONOMER", "the two molecules; default: ammonium water"),
+        tuple[str, str],
+        arg(metavar="MONOMER MONOMER", help="the two molecules"),
+    ] = ("ammonium", "water"),
+    compare: Annotated[
+        str | None, arg(metavar="NAME", help="another model to draw beside the first")
     ] = None,
     out: Annotated[
         str | None,
-        _optional("FILE", "picture (png, pdf, svg); default: scan_NAME_MONOMER_MONOMER.png"),
+        arg(metavar="FILE", help="picture to write (png, pdf, svg); default: scan_NAME_PAIR.png"),
     ] = None,
+    seed: Annotated[int, arg(metavar="INT", help="of the molecules' orientation")] = 0,
 ) -> None:
     """Draw a dimer's energy over its separation: the model, and GFN2-xTB where it is installed.
 
     Examples:
-      efa-zoo scan mpnn_efa_dimers --pair ammonium water --out ammonium_water.png
+      efa-zoo scan mpnn_efa_dimers --pair ammonium water
+      efa-zoo scan mpnn_efa_dimers --compare mpnn_dimers --pair chloride water --out scan.png
     """
-    efa_zoo.card(name)  # a wrong name or zoo file is refused before anything heavy is imported
-    from efa_zoo.scan import scan
+    model = efa_zoo.card(name).name  # refused before anything heavy is imported
+    from efa_zoo.scan import draw_scans, scan
 
-    _print(str(scan(name, pair=pair, out=out)))
+    found = scan([name] if compare is None else [name, compare], pair=pair, seed=seed)
+    picture = draw_scans([found], out or f"scan_{model}_{'_'.join(pair)}.png")
+    _print(str(found))
+    _print(f"picture: {picture}")
 
 
 def _data_build(

@@ -446,9 +446,8 @@ def from_table(cls: type[_T], table: Mapping[str, Any], where: str = "") -> _T:
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     """Check `value` against the type `hint` and convert tables and lists."""
-    if hasattr(value, "unwrap"):  # a tomlkit item
-        value = value.unwrap()
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    origin: Any = typing.get_origin(hint)
+    arguments = typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         options = [option for option in arguments if option is not types.NoneType]
         if value is None and len(options) < len(arguments):
@@ -459,12 +458,13 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         _check_choice(where, value, arguments)
         return value
     if dataclasses.is_dataclass(hint):
-        return from_table(typing.cast("type", hint), value, where)
+        table = typing.cast("Mapping[str, Any]", value)
+        return from_table(typing.cast("type", hint), table, where)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{where}: got {value!r}, expected a list")
         return tuple(_convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin is not None and issubclass(origin, Mapping):
+    if origin is Mapping:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where}: got {value!r}, expected a table")
         return {

@@ -1,9 +1,9 @@
-"""The separation curve of a dimer: the model, and GFN2-xTB where tblite is installed."""
+"""The separation curve of a dimer: models, and GFN2-xTB where tblite is installed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,12 +19,17 @@ from efa_zoo.potential import Potential
 from efa_zoo.prediction import predict
 from efa_zoo.registry import load
 
-__all__ = ["Scan", "scan"]
+__all__ = ["Scan", "draw_scans", "scan"]
 
-#: Default pair, picture and range: from contact to the longest separation of the data, in Å.
-_DEFAULT_PAIR = ("ammonium", "water")
+#: Pair drawn when none is named.
+DEFAULT_PAIR = ("ammonium", "water")
+
+#: Longest separation of the data in Å, and number of points of a curve.
 _LONGEST = 15.0
 _POINTS = 60
+
+_LABEL = "GFN2-xTB"
+_COLORS = ("#c0392b", "#2471a3", "#1e8449", "#7d3c98")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,61 +37,57 @@ class Scan:
     """Interaction energy of two rigid molecules over the distance of their centres of mass.
 
     Attributes:
-        model: name of the model.
         pair: names of the molecules.
         separations: `[points]` in Å.
-        energies: `[points]` in eV, of the model, relative to the molecules alone.
+        energies: by name of the model `[points]` in eV, relative to the molecules alone.
         labels: `[points]` in eV, of GFN2-xTB; NaN where it does not converge, None without tblite.
-        picture: the picture that was written, or None.
     """
 
-    model: str
     pair: tuple[str, str]
     separations: Float[np.ndarray, " points"]
-    energies: Float[np.ndarray, " points"]
+    energies: Mapping[str, Float[np.ndarray, " points"]]
     labels: Float[np.ndarray, " points"] | None
-    picture: Path | None
 
     def __str__(self) -> str:
-        head = f"{'separation (Å)':>15}{self.model + ' (meV)':>28}"
+        columns = dict(self.energies) | ({} if self.labels is None else {_LABEL: self.labels})
+        widths = [max(len(name), 10) + 2 for name in columns]
+        names = "".join(name.rjust(width) for name, width in zip(columns, widths, strict=True))
         lines = [
-            f"{' + '.join(self.pair)}",
-            head + ("" if self.labels is None else f"{'GFN2-xTB (meV)':>17}"),
+            f"interaction energy of {' + '.join(self.pair)} (meV)",
+            f"{'separation (Å)':>14}{names}",
         ]
         for i in range(0, len(self.separations), 4):
-            line = f"{self.separations[i]:15.2f}{1e3 * self.energies[i]:28.2f}"
-            lines.append(line + ("" if self.labels is None else f"{1e3 * self.labels[i]:17.2f}"))
-        if self.picture is not None:
-            lines.append(f"picture: {self.picture}")
+            values = "".join(
+                f"{1e3 * column[i]:{width}.2f}"
+                for column, width in zip(columns.values(), widths, strict=True)
+            )
+            lines.append(f"{self.separations[i]:14.2f}{values}")
         return "\n".join(lines)
 
 
 def scan(
-    model: str | os.PathLike[str],
+    models: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
-    pair: tuple[str, str] | None = None,
-    out: str | os.PathLike[str] | None = None,
+    pair: tuple[str, str] = DEFAULT_PAIR,
     seed: int = 0,
 ) -> Scan:
-    """Pull two rigid molecules apart and draw their interaction energy.
+    """Pull two rigid molecules apart and compute their interaction energy.
 
-    The molecules are relaxed with the model and oriented at random.
+    The molecules are relaxed with the first model and oriented at random.
 
     Args:
-        model: what `efa_zoo.load` takes; a model of dimers.
-        pair: names of two molecules of the data set `dimers`, default ammonium and water.
-        out: picture to write, `.png`, `.pdf` or `.svg`; default `scan_<model>_<pair>.png` in the
-            working directory.
+        models: one or several of what `efa_zoo.load` takes; models of dimers.
+        pair: names of two molecules of the data set `dimers`.
         seed: of the orientation.
 
     Returns:
-        The curve.
+        The curves.
 
     Raises:
-        InputError: a molecule is unknown, both are outside what the model knows, or the
-            picture's name has another ending.
+        InputError: a molecule is unknown, or outside what a model knows.
+        UnknownModelError, ConfigError, WeightsError: as for `efa_zoo.load`.
     """
-    # Imported here: drawing needs packages that the library itself does not.
+    # Imported here: the data pipelines are no part of the library's core.
     from data_pipelines.monomers import MONOMERS
     from data_pipelines.placement import (
         contact_distances,
@@ -95,22 +96,16 @@ def scan(
         separation_at_contact,
     )
 
-    pair = _DEFAULT_PAIR if pair is None else pair
     for name in pair:
         if name not in MONOMERS:
             raise InputError(f"pair: got {name!r}, expected one of {', '.join(MONOMERS)}")
-    potential = load(model)
-    path = Path(f"scan_{potential.card.name}_{'_'.join(pair)}.png") if out is None else Path(out)
-    if path.suffix not in (".png", ".pdf", ".svg"):
-        raise InputError(
-            f"out: got {os.fspath(path)!r}, expected a name ending in .png, .pdf or .svg"
-        )
-
+    names = [models] if isinstance(models, str | os.PathLike) else list(models)
+    potentials = [load(name) for name in names]
     numbers = [np.asarray(MONOMERS[name].atomic_numbers, np.int32) for name in pair]
     charges = [MONOMERS[name].charge for name in pair]
     rng = np.random.default_rng(seed)
     first, second = (
-        _relaxed(potential, z, np.asarray(MONOMERS[name].guess, np.float64), charge)
+        _relaxed(potentials[0], z, np.asarray(MONOMERS[name].guess, np.float64), charge)
         @ random_rotation(rng).T
         for name, z, charge in zip(pair, numbers, charges, strict=True)
     )
@@ -118,17 +113,20 @@ def scan(
     nearest = separation_at_contact(first, second, direction, 0.85 * contact_distances(*numbers))
     # Half of the points on the first quarter of the way, where the energy varies most.
     separations = nearest + (_LONGEST - nearest) * np.linspace(0, 1, _POINTS) ** 2
-    positions = [np.concatenate([first, second + r * direction]) for r in separations]
-    dimer = np.concatenate(numbers)
-    dimers = [(dimer, p, sum(charges)) for p in positions]
-    fragments = [(z, p, c) for z, p, c in zip(numbers, (first, second), charges, strict=True)]
-
-    predictions = predict(potential, [_graph(*m) for m in dimers + fragments], out_of_range="warn")
-    energies = np.asarray([p.energy for p in predictions])
-    energies = energies[:-2] - energies[-2:].sum()
-    labels = _labels(dimers + fragments) if find_spec("tblite") is not None else None
-    picture = _draw(path, potential, pair, separations, energies, labels)
-    return Scan(potential.card.name, pair, separations, energies, labels, picture)
+    atoms = np.concatenate(numbers)
+    molecules: list[_Molecule] = [
+        (atoms, np.concatenate([first, second + r * direction]), sum(charges)) for r in separations
+    ]
+    molecules += zip(numbers, (first, second), charges, strict=True)
+    graphs = [_graph(*molecule) for molecule in molecules]
+    energies = {
+        potential.card.name: _interaction(
+            [p.energy for p in predict(potential, graphs, out_of_range="warn")]
+        )
+        for potential in potentials
+    }
+    labels = _labels(molecules) if find_spec("tblite") is not None else None
+    return Scan(pair, separations, energies, labels)
 
 
 _Molecule = tuple[np.ndarray, np.ndarray, int]
@@ -138,10 +136,15 @@ def _graph(numbers: np.ndarray, positions: np.ndarray, charge: int) -> Graph:
     return Graph.from_arrays(numbers, positions, None, total_charge=charge, dtype=np.float64)
 
 
+def _interaction(energies: Sequence[float]) -> np.ndarray:
+    """Energies of the dimers minus those of the two fragments, which come last."""
+    return np.asarray(energies[:-2]) - sum(energies[-2:])
+
+
 def _relaxed(
     potential: Potential, numbers: np.ndarray, guess: np.ndarray, charge: int
 ) -> np.ndarray:
-    """Geometry of least energy of the model, centre of the atoms' masses at the origin."""
+    """Geometry of least energy of the model, its centre of mass at the origin."""
     from data_pipelines.monomers import MASSES
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
@@ -159,40 +162,50 @@ def _relaxed(
 
 
 def _labels(molecules: Sequence[_Molecule]) -> np.ndarray:
-    """GFN2-xTB's interaction energies; the last two molecules are the fragments."""
     from data_pipelines._workers import Failure
-    from data_pipelines.labelling import Molecule, label
+    from data_pipelines.labelling import Molecule, label_groups
 
-    found = [label(Molecule(*molecule)) for molecule in molecules]
-    energies = np.asarray([np.nan if isinstance(x, Failure) else x.energy for x in found])
-    return energies[:-2] - energies[-2:].sum()
+    energies = np.full(len(molecules), np.nan)
+    groups = [[Molecule(*molecule)] for molecule in molecules]
+    for i, found in label_groups(groups, workers=1):
+        if not isinstance(found, Failure):
+            energies[i] = found[0].energy
+    return _interaction(energies.tolist())
 
 
-def _draw(
-    path: Path,
-    potential: Potential,
-    pair: tuple[str, str],
-    separations: np.ndarray,
-    energies: np.ndarray,
-    labels: np.ndarray | None,
-) -> Path:
+def draw_scans(scans: Sequence[Scan], path: str | os.PathLike[str]) -> Path:
+    """Draw curves side by side, models as lines and GFN2-xTB as dots.
+
+    Args:
+        scans: at least one.
+        path: picture to write, `.png`, `.pdf` or `.svg`.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: the picture's name has another ending.
+    """
+    path = Path(path)
+    if path.suffix not in (".png", ".pdf", ".svg"):
+        raise InputError(
+            f"out: got {os.fspath(path)!r}, expected a name that ends in .png, .pdf or .svg"
+        )
+    # Imported here: only drawing needs it.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.subplots()
-    if labels is not None:
-        axes.plot(separations, 1e3 * labels, "o", color="0.45", ms=4, label="GFN2-xTB")
-    axes.plot(separations, 1e3 * energies, color="#c0392b", lw=2, label=potential.card.name)
-    attention = potential.card.model.attention
-    if attention is None:
-        cutoff = potential.card.model.message_passing.cutoff
-        axes.set_title(f"{' + '.join(pair)} (local, cutoff {cutoff:g} Å)")
-    else:
-        axes.set_title(" + ".join(pair))
-    axes.axhline(0, color="0.8", lw=1, zorder=0)
-    axes.set_xlabel("distance of the centres of mass (Å)")
-    axes.set_ylabel("interaction energy (meV)")
-    axes.legend(frameon=False)
+    figure = Figure(figsize=(4.6 * len(scans), 3.8), layout="constrained")
+    panels = figure.subplots(1, len(scans), squeeze=False)[0]
+    for axes, found in zip(panels, scans, strict=True):
+        axes.axhline(0, color="0.85", lw=1, zorder=0)
+        if found.labels is not None:
+            axes.plot(found.separations, found.labels, "o", color="0.55", ms=4.5, label=_LABEL)
+        for color, (name, energies) in zip(_COLORS, found.energies.items(), strict=False):
+            axes.plot(found.separations, energies, color=color, lw=1.8, label=name)
+        axes.set_title(" + ".join(name.replace("_", " ") for name in found.pair))
+        axes.set_xlabel("distance of the centres of mass (Å)")
+    panels[0].set_ylabel("interaction energy (eV)")
+    panels[0].legend(frameon=False)
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=160)
+        figure.savefig(temporary, dpi=150)
     return path

@@ -107,8 +107,8 @@ def test_paths_keep_parity_and_the_triangle_rule() -> None:
     for p1, l1, _, l2, p3, l3 in coupling.paths:
         assert abs(l1 - l2) <= l3 <= l1 + l2
         assert (p1 + l2 + p3) % 2 == 0  # with one parity channel degree 1 has odd parity
-    forbidden = np.prod(coupling.index.shape) - len(coupling.paths)
-    assert np.sum(coupling.index == len(coupling.paths)) == forbidden
+    forbidden = np.prod(coupling.path_index.shape) - len(coupling.paths)
+    assert np.sum(coupling.path_index == len(coupling.paths)) == forbidden
 
 
 def test_defaults_of_a_coupling() -> None:

@@ -103,7 +103,6 @@ def attend_quadrature(
         padded = np.concatenate([rows, np.zeros((missing, rows.shape[1]))])
         return jnp.asarray(padded, query.dtype).reshape(blocks, block, -1)
 
-
     @jax.checkpoint
     def add_block(total: Array, points: tuple[Array, Array]) -> tuple[Array, None]:
         return total + jnp.einsum("igv,ga->iav", attend(points[0]), points[1]), None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
 import shutil
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +17,7 @@ from efa_zoo._elements import symbol
 from efa_zoo._files import write_atomically
 from efa_zoo.cards import Card, Domain, WeightsFile, write_results
 from efa_zoo.errors import ConfigError, TrainingError
+from efa_zoo.evaluation import evaluate
 from efa_zoo.mpnn import EnergyModel
 from efa_zoo.registry import find
 from efa_zoo.training.loop import BatchSource, fit
@@ -95,12 +96,7 @@ def train(
         return NumpyBatches(plan, references)
 
     network = EnergyModel(card.model, key=jax.random.key(config.seed))
-    started = time.time()
-    network, errors = fit(
-        network, config, source(structures, True), source(held_back, False), directory
-    )
-    if time.time() - started > 1:
-        logger.info("training took %.0f s", time.time() - started)
+    network, _ = fit(network, config, source(structures, True), source(held_back, False), directory)
 
     zoo_file = directory / f"{card.name}.toml"
     weights = directory / f"{card.name}.safetensors"
@@ -115,9 +111,9 @@ def train(
         ),
         domain=_domain(structures),
         reference_energies={symbol(z): energy for z, energy in references.items()},
-        metrics={"validation": errors},
         cost=_cost(directory),
     )
+    write_results(zoo_file, metrics=evaluate(directory, data_dir=data_dir).to_dict())
     if publish:
         write_atomically(files.weights, weights.read_bytes())
         write_atomically(files.zoo_file, zoo_file.read_bytes())
@@ -145,8 +141,6 @@ def _domain(structures: Sequence[Structure]) -> Domain:
 
 
 def _cost(directory: Path) -> dict[str, float | int | str]:
-    import csv
-
     with (directory / "log.csv").open(newline="", encoding="utf-8") as file:
         last = list(csv.DictReader(file))[-1]
     device = jax.devices()[0]

@@ -284,7 +284,7 @@ class ModelConfig:
         _check_at_least("residual_mlps", self.residual_mlps, 0)
         _check_choice("combine", self.combine, ("switch", "sum"))
         if self.attention is None:
-            for field in ("attention_iterations", "attention_degree"):
+            for field in ("attention_iterations", "attention_degree", "attention_pseudotensors"):
                 _check(
                     getattr(self, field) is None,
                     field,
@@ -297,11 +297,7 @@ class ModelConfig:
                 self.emulate_attention,
                 "false, because the model has no attention to emulate",
             )
-        elif (
-            self.attention.project
-            and self.attention.query_key_features is None
-            and not self.emulate_attention
-        ):
+        elif self.attention.query_key_features is None and not self.emulate_attention:
             _check(
                 self.features % 2 == 0,
                 "features",
@@ -347,6 +343,9 @@ class TrainingConfig:
         force_weight: weight of the force term.
         loss: "huber" (of `huber_delta`) or "squared".
         huber_delta: width in units of the residual, eV and eV/Å.
+        isolated_share: share of the molecules of an epoch that are isolated ones, every kind
+            equally often, by repeating them; 0 takes the data as they are. Interaction energies
+            are differences to isolated molecules, of which data sets of pairs hold few.
         validation_interval: steps between validations and checkpoints.
         seed: of initial weights and of the order of the batches.
     """
@@ -364,6 +363,7 @@ class TrainingConfig:
     force_weight: float = 1.0
     loss: Literal["huber", "squared"] = "huber"
     huber_delta: float = 0.05
+    isolated_share: float = 0.0
     validation_interval: int = 2_000
     seed: int = 0
 
@@ -391,6 +391,7 @@ class TrainingConfig:
             self.final_learning_rate,
             "0 to 1, a fraction of learning_rate",
         )
+        _check(0 <= self.isolated_share < 1, "isolated_share", self.isolated_share, "0 to below 1")
         _check(0 <= self.average_decay < 1, "average_decay", self.average_decay, "0 to below 1")
         _check_choice("optimizer", self.optimizer, ("adam", "adamw", "muon"))
         _check_choice("loss", self.loss, ("huber", "squared"))

@@ -209,7 +209,8 @@ def _path_index(coupling: Coupling) -> np.ndarray:
 
 @functools.cache
 def _degree_of_component(degree: int) -> np.ndarray:
-    degrees = np.arange(degree + 1)
+    # int32: JAX 0.10 confuses 64-bit indices when both precisions are used in one process.
+    degrees = np.arange(degree + 1, dtype=np.int32)
     return np.repeat(degrees, 2 * degrees + 1)
 
 

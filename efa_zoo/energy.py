@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from efa_zoo._typing import contract
-from efa_zoo.graph import Graph
+from efa_zoo.graph import Graph, check_molecule
 
 __all__ = ["energy", "energy_and_forces"]
 
@@ -26,6 +26,7 @@ def energy(model: Callable[[Graph], Float[Array, " atoms"]], graph: Graph) -> Fl
     Returns:
         The sum of the atomic energies.
     """
+    check_molecule(graph)
     return jnp.sum(model(graph))
 
 
@@ -42,6 +43,8 @@ def energy_and_forces(
     Returns:
         Atomic energies `[atoms]` and the negative gradient of their sum `[atoms, 3]`.
     """
+
+    check_molecule(graph)
 
     def total(positions: Array) -> tuple[Array, Array]:
         moved = eqx.tree_at(lambda g: g.positions, graph, positions)

@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from efa_zoo._typing import contract
 from efa_zoo.errors import InputError
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["Graph", "neighbor_matrix", "stack"]
+__all__ = ["Graph", "check_molecule", "neighbor_matrix", "stack"]
 
 
 class Graph(eqx.Module):
@@ -198,6 +199,40 @@ def _pad_rows(rows: Array | np.ndarray, size: int) -> np.ndarray:
     padded = np.zeros((size, *rows.shape[1:]), rows.dtype)
     padded[: len(rows)] = rows
     return padded
+
+
+def check_molecule(graph: Graph) -> None:
+    """Refuse a batch, and leaves of a wrong shape or type, where one molecule is expected.
+
+    A module's fields are not checked when it is made, because transformations such as `jax.vmap`
+    change their shapes.
+
+    Args:
+        graph: the molecule.
+
+    Raises:
+        jaxtyping.TypeCheckError: a leaf does not fit, named with what came and what was expected.
+    """
+    _check_leaves(
+        graph.atomic_numbers,
+        graph.positions,
+        graph.neighbors,
+        graph.neighbor_mask,
+        graph.total_charge,
+        graph.atomic_dipoles,
+    )
+
+
+@contract
+def _check_leaves(
+    atomic_numbers: Int[Array | np.ndarray, " atoms"],
+    positions: Float[Array | np.ndarray, "atoms 3"],
+    neighbors: Int[Array | np.ndarray, "atoms neighbors"],
+    neighbor_mask: Bool[Array | np.ndarray, "atoms neighbors"],
+    total_charge: Int[Array | np.ndarray, ""],
+    atomic_dipoles: Float[Array | np.ndarray, "atoms 3"] | None,
+) -> None:
+    """The contract of one molecule; the body is empty."""
 
 
 def neighbor_matrix(

@@ -15,7 +15,7 @@ from efa_zoo.attention.module import EuclideanFastAttention
 from efa_zoo.config import ModelConfig
 from efa_zoo.coupling import Irreps
 from efa_zoo.errors import InputError
-from efa_zoo.graph import Graph
+from efa_zoo.graph import Graph, check_molecule
 from efa_zoo.pairs import Pairs, pair_basis
 from efa_zoo.spherical import MLP, Dense, Embed, MessagePass, TensorDense, change_irreps
 
@@ -226,6 +226,7 @@ class EnergyModel(eqx.Module):
         Raises:
             InputError: atomic dipoles are needed and missing, or given and not used.
         """
+        check_molecule(graph)
         numbers, positions = jnp.asarray(graph.atomic_numbers), jnp.asarray(graph.positions)
         mask = graph.atom_mask
         x = self.embedding(numbers)

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from efa_zoo._typing import contract
 from efa_zoo.config import MessagePassingConfig
-from efa_zoo.graph import Graph
+from efa_zoo.graph import Graph, check_molecule
 
 __all__ = ["Pairs", "pair_basis"]
 
@@ -44,6 +44,7 @@ def pair_basis(graph: Graph, config: MessagePassingConfig) -> Pairs:
     Returns:
         The basis functions.
     """
+    check_molecule(graph)
     positions, neighbors = jnp.asarray(graph.positions), jnp.asarray(graph.neighbors)
     mask = jnp.asarray(graph.neighbor_mask)
     atoms = graph.num_atoms

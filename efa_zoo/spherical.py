@@ -247,21 +247,20 @@ class MessagePass(eqx.Module):
         kernel = self.coupling.kernel(self.weights)
         if pairs.neighbors is None:
             # Features first: every product is a batch of matrix products without a transpose.
-            radial = jnp.einsum("ijn,lnf->lfij", pairs.radial, self.filter)
             angular = jnp.moveaxis(pairs.angular, -1, -2)
             filters = jnp.concatenate(
                 [
-                    radial[l, :, :, None, :] * angular[:, block]
+                    jnp.einsum("ijn,nf->fij", pairs.radial, self.filter[l])[:, :, None, :]
+                    * angular[:, block]
                     for l, block in enumerate(self._blocks)
                 ],
                 axis=2,
             )
             product = jnp.einsum("fiaj,jpmf->fiapm", filters, features)
             return jnp.einsum("fiapm,apmqcf->iqcf", product, kernel)
-        radial = jnp.einsum("ijn,lnf->ijlf", pairs.radial, self.filter)
         filters = jnp.concatenate(
             [
-                radial[:, :, l, None] * pairs.angular[:, :, block, None]
+                (pairs.radial @ self.filter[l])[:, :, None, :] * pairs.angular[:, :, block, None]
                 for l, block in enumerate(self._blocks)
             ],
             axis=2,
@@ -278,11 +277,14 @@ class MessagePass(eqx.Module):
         self, scalars: Float[Array, "atoms features"], pairs: Pairs
     ) -> Float[Array, "atoms components features"]:
         """Neighbour sum of filters times scalars, without forming the filters."""
-        radial = jnp.einsum("ijn,lnf->lijf", pairs.radial, self.filter)
-        weighted = radial * (scalars if pairs.neighbors is None else scalars[pairs.neighbors])
+        others = scalars if pairs.neighbors is None else scalars[pairs.neighbors]
         return jnp.concatenate(
             [
-                jnp.einsum("ijm,ijf->imf", pairs.angular[:, :, block], weighted[l])
+                jnp.einsum(
+                    "ijm,ijf->imf",
+                    pairs.angular[:, :, block],
+                    (pairs.radial @ self.filter[l]) * others,
+                )
                 for l, block in enumerate(self._blocks)
             ],
             axis=1,
@@ -295,27 +297,21 @@ class MessagePass(eqx.Module):
         first, second, _ = self.coupling
         degree = min(first.degree, second.degree)
         proper = change_irreps(features, Irreps(degree, False))[:, 0]
-        weights = jnp.stack(
-            [
-                self.weights[self.coupling.path_index[0, l, l % 2 * second.pseudotensors, l, 0, 0]]
-                for l in range(degree + 1)
-            ]
-        )
-        radial = jnp.einsum("ijn,lnf->lijf", pairs.radial, self.filter[: degree + 1])
         total = jnp.zeros_like(features[:, 0, 0, :])
         for l, block in enumerate(self._blocks[: degree + 1]):
-            angular, components = pairs.angular[:, :, block], proper[:, block] * weights[l]
+            path = self.coupling.path_index[0, l, l % 2 * second.pseudotensors, l, 0, 0]
+            angular = pairs.angular[:, :, block]
+            components = proper[:, block] * (_self_coupling(l) * self.weights[path])
             if pairs.neighbors is None:
                 projected = jnp.einsum("ijm,jmf->ijf", angular, components)
             else:
                 projected = jnp.einsum("ijm,ijmf->ijf", angular, components[pairs.neighbors])
-            # The coefficient that couples a component of degree l with itself to a scalar.
-            constant = _self_coupling(l)
-            total = total + constant * jnp.sum(radial[l] * projected, axis=1)
+            total = total + jnp.sum((pairs.radial @ self.filter[l]) * projected, axis=1)
         return total
 
 
 def _self_coupling(degree: int) -> float:
+    """The coefficient that couples a component of this degree with itself to a scalar."""
     table = clebsch_gordan(degree, degree, 0, np.dtype(np.float64))
     return float(table[-1, -1, 0])
 

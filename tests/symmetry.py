@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from efa_zoo.coupling import Coupling
+
 _T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -95,3 +97,12 @@ def assert_close(actual: Any, expected: Any, tolerance: float) -> None:
     assert actual.shape == expected.shape
     scale = max(1e-30, float(np.abs(expected).max(initial=0)))
     np.testing.assert_allclose(actual / scale, expected / scale, rtol=0, atol=tolerance)
+
+
+def tensor_kernel(coupling: Coupling, weights: np.ndarray) -> np.ndarray:
+    """Weights of paths as the kernel of e3x's layer; what e3x must mask out is filled with 7."""
+    shape = [size for irreps in coupling for size in (irreps.parities, irreps.degree + 1)]
+    kernel = np.full((*shape, weights.shape[-1]), 7.0)
+    for path, weight in zip(coupling.paths, weights, strict=True):
+        kernel[path] = weight
+    return kernel

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
-from symmetry import MOTIONS, assert_close, quick_jit
+from symmetry import MOTIONS, assert_close, quick_jit, tensor_kernel
 
 from efa_zoo._typing import CONTRACTS
 from efa_zoo.coupling import Coupling, Irreps, clebsch_gordan, repeat_degrees
@@ -20,15 +20,6 @@ from efa_zoo.errors import ConfigError
 
 _PARITIES = list(itertools.product([False, True], repeat=3))
 _FEATURES = 2
-
-
-def tensor_kernel(coupling: Coupling, weights: np.ndarray) -> np.ndarray:
-    """Weights of paths as the kernel of e3x's layer; what e3x must mask out is filled with 7."""
-    shape = [size for irreps in coupling for size in (irreps.parities, irreps.degree + 1)]
-    kernel = np.full((*shape, weights.shape[-1]), 7.0)
-    for path, weight in zip(coupling.paths, weights, strict=True):
-        kernel[path] = weight
-    return kernel
 
 
 def e3x_tensor(coupling: Coupling, weights: np.ndarray, x: jax.Array, y: jax.Array) -> jax.Array:
@@ -53,13 +44,12 @@ def _couple(coupling: Coupling, x: jax.Array, y: jax.Array, weights: jax.Array) 
     return coupling.couple(product, weights)
 
 
-@pytest.mark.parametrize("degrees", [(0, 0, 0), (1, 1, 2), (2, 1, 3), (3, 3, 3)])
-def test_product_is_that_of_e3x_for_every_parity(x64: None, degrees: tuple[int, int, int]) -> None:
+def test_product_is_that_of_e3x_for_every_parity(x64: None) -> None:
     rng = np.random.default_rng(0)
+    degrees = [(0, 0, 0), (1, 1, 2), (2, 1, 3), (3, 3, 3), (1, 2, 1), (0, 3, 2), (2, 2, 0), (3, 1, 2)]
     cases = []
-    for parities in _PARITIES:
-        first, second = (Irreps(d, p) for d, p in zip(degrees[:2], parities[:2], strict=True))
-        coupling = Coupling.of(first, second, degrees[2], parities[2])
+    for (l1, l2, l3), (p1, p2, p3) in zip(degrees, _PARITIES, strict=True):
+        coupling = Coupling.of(Irreps(l1, p1), Irreps(l2, p2), l3, p3)
         cases.append((coupling, rng.normal(size=(len(coupling.paths), _FEATURES))))
     factors = [_factors(coupling, rng) for coupling, _ in cases]
 
@@ -72,6 +62,42 @@ def test_product_is_that_of_e3x_for_every_parity(x64: None, degrees: tuple[int, 
 
     for ours, theirs in both(factors):
         assert_close(ours, theirs, 1e-13)
+
+
+@pytest.mark.parametrize("parities", _PARITIES)
+def test_kernel_is_constants_times_weights_on_allowed_paths(
+    x64: None, parities: tuple[bool, bool, bool]
+) -> None:
+    # By e3x's convention: parity channel, or the degree where there is one channel.
+    first, second = Irreps(2, parities[0]), Irreps(3, parities[1])
+    coupling = Coupling.of(first, second, 3, parities[2])
+    rng = np.random.default_rng(3)
+    weights = rng.normal(size=(len(coupling.paths), _FEATURES))
+    expected = np.zeros(
+        (first.parities, 9, second.parities, 16, coupling.output.parities, 16, _FEATURES)
+    )
+    constants = clebsch_gordan(2, 3, 3, np.dtype("float64"))
+    number = 0
+    for p1, l1, p2, l2, p3, l3 in itertools.product(
+        range(first.parities),
+        range(3),
+        range(second.parities),
+        range(4),
+        range(coupling.output.parities),
+        range(4),
+    ):
+        signs = [
+            p if irreps.pseudotensors else l % 2
+            for p, l, irreps in zip((p1, p2, p3), (l1, l2, l3), coupling, strict=True)
+        ]
+        if sum(signs) % 2 == 0 and abs(l1 - l2) <= l3 <= l1 + l2:
+            a, b, c = (slice(l * l, (l + 1) ** 2) for l in (l1, l2, l3))
+            block = constants[a, b, c, None] * weights[number]
+            expected[p1, a, p2, b, p3, c] = block
+            number += 1
+    assert number == len(coupling.paths)
+    kernel = coupling.kernel(jnp.asarray(weights))
+    assert_close(kernel, expected.reshape(-1, *expected.shape[2:]), 1e-15)
 
 
 def test_constant_weights_are_ones(x64: None) -> None:

@@ -4,11 +4,14 @@ from efa_zoo.attention.exact import attend_exact
 from efa_zoo.attention.integration import TensorIntegration
 from efa_zoo.attention.module import EuclideanFastAttention
 from efa_zoo.attention.quadrature import attend_along, attend_quadrature
+from efa_zoo.attention.resolution import FrequencyReport, check_frequencies
 
 __all__ = [
     "EuclideanFastAttention",
+    "FrequencyReport",
     "TensorIntegration",
     "attend_along",
     "attend_exact",
     "attend_quadrature",
+    "check_frequencies",
 ]

@@ -38,6 +38,7 @@ class TensorIntegration(eqx.Module):
         pseudotensors: bool = True,
         trainable: bool = False,
         dtype: jnp.dtype | None = None,
+        weights_dtype: jnp.dtype | None = None,
         precision: PrecisionLike = None,
         key: PRNGKeyArray | None = None,
     ):
@@ -51,6 +52,7 @@ class TensorIntegration(eqx.Module):
             pseudotensors: keep pseudotensors that the product makes.
             trainable: one weight per coupling path and feature instead of 1.
             dtype: of the computation, default that of the inputs.
+            weights_dtype: of the weights, default is JAX's default float.
             precision: of the products, see `jax.lax.Precision`.
             key: of the random weights, needed if `trainable`.
         """
@@ -59,7 +61,7 @@ class TensorIntegration(eqx.Module):
         if trainable:
             if key is None:
                 raise TypeError("key: got None, expected a random key because trainable is True")
-            self.weights = self.coupling.init(features, key)
+            self.weights = self.coupling.init(features, key, weights_dtype)
         self.dtype = dtype
         self.precision = precision
 

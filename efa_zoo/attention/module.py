@@ -100,14 +100,10 @@ class EuclideanFastAttention(eqx.Module):
             self.value = Dense(irreps, features, value_features, key=value, dtype=dtype)
         self.config = config
         self.frequency_function = frequency_function
-        initial = jnp.asarray(
-            frequency_function(query_features // 2, config.frequencies), dtype or float
+        initial = _initial_frequencies(frequency_function, query_features // 2, config)
+        self.frequencies = (
+            jnp.asarray(initial, dtype or float) if config.frequencies.trainable else None
         )
-        if initial.shape != (query_features // 2,):
-            raise ConfigError(
-                f"frequency_function: got shape {initial.shape}, expected ({query_features // 2},)"
-            )
-        self.frequencies = initial if config.frequencies.trainable else None
         self.spherical_degree, self.integration = 0, None
         if config.integration is not None:
             options = config.integration
@@ -125,16 +121,14 @@ class EuclideanFastAttention(eqx.Module):
                 degree=_or(options.degree, irreps.degree),
                 pseudotensors=_or(options.pseudotensors, irreps.pseudotensors),
                 trainable=options.trainable,
+                weights_dtype=dtype,
                 key=integration,
             )
+        phase = config.frequencies.max_frequency, config.frequencies.max_length
         if config.grid is not None and math.isfinite(config.tolerance):
-            check_grid(
-                config.grid,
-                config.frequencies.max_frequency,
-                config.frequencies.max_length,
-                config.tolerance,
-                self.spherical_degree,
-            )
+            check_grid(config.grid, *phase, config.tolerance, self.spherical_degree)
+        elif config.evaluation == "quadrature" and config.grid is None:
+            grid_for(*phase, config.tolerance, self.spherical_degree)
 
     @property
     def irreps(self) -> Irreps:
@@ -251,6 +245,27 @@ _EXACT_UP_TO = 768
 
 def _or(value: _T | None, default: _T) -> _T:
     return default if value is None else value
+
+
+def _initial_frequencies(
+    function: FrequencyFunction, pairs: int, config: AttentionConfig
+) -> np.ndarray:
+    """Frequencies before training, none above what a grid is chosen for."""
+    with jax.ensure_compile_time_eval():
+        values = np.asarray(function(pairs, config.frequencies), np.float64)
+    if values.shape != (pairs,):
+        raise ConfigError(f"frequency_function: got shape {values.shape}, expected ({pairs},)")
+    if not np.isfinite(values).all():
+        raise ConfigError(f"frequency_function: got {values.tolist()}, expected finite numbers")
+    highest = float(np.max(np.abs(values)))
+    limit = config.frequencies.max_frequency / config.frequencies.max_length
+    chosen_by_tolerance = config.evaluation != "exact" and math.isfinite(config.tolerance)
+    if chosen_by_tolerance and highest > limit * (1 + 1e-6):
+        raise ConfigError(
+            f"frequency_function: got a frequency of {highest:.4g} 1/Å, expected at most "
+            f"max_frequency / max_length = {limit:.4g}, which the grid is chosen for"
+        )
+    return values
 
 
 def _restrict(irreps: Irreps, degree: int | None, pseudotensors: bool | None, field: str) -> Irreps:

@@ -6,6 +6,7 @@ import csv
 import logging
 import os
 import shutil
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -96,7 +97,8 @@ def train(
         return NumpyBatches(plan, references)
 
     network = EnergyModel(card.model, key=jax.random.key(config.seed))
-    network, _ = fit(network, config, source(structures, True), source(held_back, False), directory)
+    chosen = _repeat_isolated(structures, config.isolated_share)
+    network, _ = fit(network, config, source(chosen, True), source(held_back, False), directory)
 
     zoo_file = directory / f"{card.name}.toml"
     weights = directory / f"{card.name}.safetensors"
@@ -118,6 +120,22 @@ def train(
         write_atomically(files.weights, weights.read_bytes())
         write_atomically(files.zoo_file, zoo_file.read_bytes())
     return directory
+
+
+def _repeat_isolated(structures: Sequence[Structure], share: float) -> list[Structure]:
+    """Repeat isolated molecules until they make up a share, every kind equally often."""
+    if share == 0:
+        return list(structures)
+    kinds: dict[str, list[Structure]] = defaultdict(list)
+    pairs = []
+    for structure in structures:
+        if np.isnan(structure.separation):
+            kinds[structure.pair].append(structure)
+        else:
+            pairs.append(structure)
+    each = round(share / (1 - share) * len(pairs) / max(1, len(kinds)))
+    isolated = [kind[i % len(kind)] for kind in kinds.values() for i in range(each)]
+    return pairs + isolated
 
 
 def _domain(structures: Sequence[Structure]) -> Domain:

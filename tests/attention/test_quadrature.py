@@ -1,0 +1,156 @@
+"""Attention by quadrature: its definition, its convergence to the exact form, its blocks."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+
+import e3x
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import TypeCheckError
+from sphere import Inputs, attention_along, integral
+from symmetry import MOTIONS, assert_close, quick_jit
+
+from efa_zoo._typing import CONTRACTS
+from efa_zoo.attention import attend_exact, attend_quadrature
+from efa_zoo.attention import quadrature as quadrature_module
+from efa_zoo.attention.grids import lebedev_grid
+from efa_zoo.attention.rotary import linear_frequencies, rotary_phases, rotate_pairs
+from efa_zoo.config import FrequencyConfig
+
+
+@functools.cache
+def _grid(points: int, degree: int) -> tuple[np.ndarray, np.ndarray]:
+    """Directions of a Lebedev rule, and weights times spherical harmonics."""
+    directions, weights = lebedev_grid(points)
+    with jax.enable_x64(True):
+        harmonics = np.asarray(e3x.so3.spherical_harmonics(jnp.asarray(directions), degree))
+    return directions, weights[:, None] * harmonics
+
+
+def test_rotary_encoding_is_a_complex_phase(x64: None) -> None:
+    inputs = Inputs.random()
+    directions = lebedev_grid(6)[0]
+    cosine, sine = rotary_phases(
+        jnp.asarray(inputs.positions), jnp.asarray(directions), jnp.asarray(inputs.frequencies)
+    )
+    angles = (inputs.positions @ directions.T)[..., None] * inputs.frequencies
+    assert_close(cosine + 1j * sine, np.exp(1j * angles), 1e-14)
+    rotated = np.asarray(rotate_pairs(jnp.asarray(inputs.query), cosine, sine))
+    number = inputs.query[..., 0] + 1j * inputs.query[..., 1]
+    expected = number[:, None] * np.exp(1j * angles)[:, :, None]
+    assert_close(rotated[..., 0] + 1j * rotated[..., 1], expected, 1e-14)
+
+
+def test_linear_frequencies() -> None:
+    config = FrequencyConfig(max_frequency=6.0, max_length=2.0)
+    np.testing.assert_allclose(linear_frequencies(4, config), [0, 1, 2, 3])
+    np.testing.assert_allclose(linear_frequencies(1, config), [3])
+
+
+def test_is_the_weighted_sum_over_directions(x64: None) -> None:
+    inputs = Inputs.random(1)
+    directions, weights = _grid(26, 2)
+    expected = np.einsum("ga,igv->iav", weights, attention_along(inputs, directions))
+    assert_close(attend_quadrature(*inputs.arrays, directions, weights), expected, 1e-13)
+
+
+def test_converges_to_the_exact_form(x64: None) -> None:
+    inputs = Inputs.random(2)
+    inputs.positions[:] *= 1.5
+    for degree in range(4):
+        exact = attend_exact(*inputs.arrays, degree)
+        assert_close(exact, integral(inputs, degree), 1e-11)
+        errors = []
+        for points in (26, 50, 110, 194, 434):
+            result = attend_quadrature(*inputs.arrays, *_grid(points, degree))
+            errors.append(float(jnp.abs(result - exact).max() / jnp.abs(exact).max()))
+        assert all(after < 0.3 * before for before, after in itertools.pairwise(errors))
+        assert errors[-1] < 1e-12
+
+
+@pytest.mark.parametrize("block", [1, 7, 26])
+def test_blocks_do_not_change_values_or_gradients(
+    x64: None, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    inputs = Inputs.random(3)
+    directions, weights = _grid(26, 1)
+
+    def result(*arrays: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.sin(attend_quadrature(*arrays, directions, weights)))
+
+    value_and_grad = jax.value_and_grad(result, argnums=(0, 1, 2, 3, 4))
+    whole = quick_jit(value_and_grad)(*inputs.arrays)
+    size = inputs.query[0].size
+    monkeypatch.setattr(quadrature_module, "_BLOCK_ELEMENTS", 3 * size * block)
+    # A new function, because the old one is compiled already.
+    blocked = quick_jit(lambda *arrays: value_and_grad(*arrays))(*inputs.arrays)
+    assert ("scan" in str(jax.make_jaxpr(result)(*inputs.arrays))) == (block < 26)
+    for before, after in zip(jax.tree.leaves(whole), jax.tree.leaves(blocked), strict=True):
+        assert_close(after, before, 1e-12)
+
+
+def test_translation_is_exact(x64: None) -> None:
+    # A coarse grid breaks rotations, never translations.
+    inputs = Inputs.random(4)
+    shifted = inputs._replace(positions=inputs.positions + np.array([3.0, -1.0, 2.0]))
+    before = attend_quadrature(*inputs.arrays, *_grid(6, 1))
+    assert_close(attend_quadrature(*shifted.arrays, *_grid(6, 1)), before, 1e-13)
+
+
+def test_far_from_the_origin_float32_stays_accurate() -> None:
+    inputs = Inputs.random(5)
+    shift = np.array([512.0, -256.0, 128.0])
+    # Positions that float32 holds exactly, so that only the phases could lose digits.
+    positions = np.round(inputs.positions * 64) / 64
+    near, far = (
+        [jnp.asarray(x, jnp.float32) for x in inputs._replace(positions=p)]
+        for p in (positions, positions + shift)
+    )
+    before = attend_quadrature(*near, *_grid(26, 1))
+    assert_close(attend_quadrature(*far, *_grid(26, 1)), before, 3e-5)
+
+
+@pytest.mark.parametrize("reflects", [False, True])
+def test_equivariant_on_a_fine_grid(x64: None, reflects: bool) -> None:
+    inputs, motion = Inputs.random(6), MOTIONS[reflects]
+    before = np.asarray(attend_quadrature(*inputs.arrays, *_grid(434, 2)))
+    moved = inputs._replace(positions=motion.vectors(inputs.positions))
+    after = attend_quadrature(*moved.arrays, *_grid(434, 2))
+    assert_close(after, motion.features(before[:, None])[:, 0], 1e-12)
+
+
+def test_masked_atoms_count_neither_as_sources_nor_for_the_center(x64: None) -> None:
+    inputs = Inputs.random(7, atoms=4)
+    inputs.positions[3] = 1e6
+    mask = jnp.asarray([True, True, True, False])
+    masked = attend_quadrature(*inputs.arrays, *_grid(14, 1), mask)
+    three = Inputs(*(x[:3] for x in inputs[:4]), inputs.frequencies)
+    assert_close(masked[:3], attend_quadrature(*three.arrays, *_grid(14, 1)), 1e-13)
+
+
+def test_nothing_but_padding_is_finite() -> None:
+    inputs = [jnp.zeros_like(jnp.asarray(x, jnp.float32)) for x in Inputs.random(8)]
+    result = attend_quadrature(*inputs, *_grid(14, 1), jnp.zeros(3, bool))
+    np.testing.assert_array_equal(result, 0)
+
+
+@pytest.mark.skipif(not CONTRACTS, reason="contracts are off")
+def test_wrong_inputs_are_refused_by_name() -> None:
+    directions, weights = _grid(6, 1)
+    arrays = [jnp.asarray(x, jnp.float32) for x in Inputs.random()]
+    wrong: list[tuple[int, np.ndarray, str]] = [
+        (0, np.zeros((3, 2, 3, 3), np.float32), "query"),
+        (1, np.zeros((3, 1, 3, 2), np.float32), "key"),
+        (3, np.zeros((3, 3), np.int32), "positions"),
+        (5, np.zeros((6, 2)), "directions"),
+        (6, np.zeros((5, 4)), "weights"),
+    ]
+    for place, array, name in wrong:
+        arguments = [*arrays, directions, weights]
+        arguments[place] = jnp.asarray(array) if place < 5 else array
+        with pytest.raises(TypeCheckError, match=name):
+            attend_quadrature(*arguments)

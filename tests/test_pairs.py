@@ -1,0 +1,151 @@
+"""Radial and angular functions of pairs against e3x, and the two layouts of pairs."""
+
+from __future__ import annotations
+
+import inspect
+
+import e3x
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import TypeCheckError
+from symmetry import assert_close, filled, quick_jit
+
+from efa_zoo import pairs as pairs_module
+from efa_zoo._typing import CONTRACTS
+from efa_zoo.config import CUTOFF_FUNCTIONS, RADIAL_BASES, MessagePassingConfig
+from efa_zoo.coupling import Irreps
+from efa_zoo.graph import Graph
+from efa_zoo.pairs import Pairs, pair_basis
+from efa_zoo.spherical import MessagePass
+
+_CUTOFF = 3.0
+
+
+@pytest.fixture(params=[True, False], ids=["all_pairs", "neighbor_matrix"])
+def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    monkeypatch.setattr(pairs_module, "_all_pairs_are_cheaper", lambda *_: request.param)
+    return request.param
+
+
+def _molecule(atoms: int = 4, seed: int = 0) -> Graph:
+    positions = 1.2 * np.random.default_rng(seed).normal(size=(atoms, 3))
+    return Graph.from_arrays([1] * atoms, positions, _CUTOFF, dtype=np.float64)
+
+
+def _by_pair(pairs: Pairs, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
+    """Radial and angular functions of every true pair, in the order of the neighbour matrix."""
+    atom, slot = np.nonzero(graph.neighbor_mask)
+    if pairs.neighbors is None:
+        slot = np.asarray(graph.neighbors)[atom, slot]
+    return np.asarray(pairs.radial)[atom, slot], np.asarray(pairs.angular)[atom, slot]
+
+
+def test_functions_are_those_of_e3x(x64: None, layout: bool) -> None:
+    graph = _molecule().pad(6, 5)
+    atom, slot = np.nonzero(graph.neighbor_mask)
+    vectors = graph.positions[np.asarray(graph.neighbors)[atom, slot]] - graph.positions[atom]
+    configs = [
+        MessagePassingConfig(
+            cutoff=_CUTOFF,
+            degree=1,
+            num_radial=3,
+            radial_basis=basis,
+            radial_scale=scale,
+            cutoff_function=CUTOFF_FUNCTIONS[i % 3],
+        )
+        for i, basis in enumerate(RADIAL_BASES)
+        for scale in ([None] if basis.startswith("reciprocal") else [None, 0.7])
+    ]
+
+    def theirs(vectors: jax.Array, config: MessagePassingConfig) -> jax.Array:
+        options = {}
+        if config.radial_basis.startswith(("basic", "sinc")):
+            options = {"limit": config.radial_scale or _CUTOFF}
+        elif config.radial_basis.startswith("exponential"):
+            options = {"gamma": config.radial_scale or 1.0}
+        cutoff = None
+        if config.cutoff_function != "none":
+            cutoff = lambda r: getattr(e3x.nn, config.cutoff_function)(r, cutoff=_CUTOFF)  # noqa: E731
+        return e3x.nn.basis(
+            vectors,
+            max_degree=1,
+            num=3,
+            radial_fn=lambda r, num: getattr(e3x.nn, config.radial_basis)(r, num, **options),
+            cutoff_fn=cutoff,
+        )
+
+    ours = quick_jit(lambda g: [pair_basis(g, config) for config in configs])(graph)
+    expected = quick_jit(lambda v: [theirs(v, config) for config in configs])(vectors)
+    for config, pairs, basis in zip(configs, ours, expected, strict=True):
+        radial, angular = _by_pair(pairs, graph)
+        product = angular[:, None, :, None] * radial[:, None, None, :]
+        assert_close(product, basis, 1e-12)
+        assert np.all(np.isfinite(pairs.radial)), config
+    values = [np.asarray(pairs.radial).tobytes() for pairs in ours]
+    assert len(set(values)) == len(values)
+
+
+def test_every_radial_basis_and_cutoff_of_e3x_is_listed() -> None:
+    names = {
+        name
+        for name, function in inspect.getmembers(e3x.nn, inspect.isfunction)
+        if "num" in inspect.signature(function).parameters and name != "basis"
+    }
+    assert set(RADIAL_BASES) == names
+    cutoffs = {name for name in dir(e3x.nn) if name.endswith("_cutoff")}
+    assert set(CUTOFF_FUNCTIONS) == cutoffs | {"none"}
+
+
+def test_one_radial_function_is_finite() -> None:
+    graph = _molecule(3)
+    for basis in RADIAL_BASES:
+        config = MessagePassingConfig(cutoff=_CUTOFF, degree=0, num_radial=1, radial_basis=basis)
+        assert np.all(np.isfinite(pair_basis(graph, config).radial)), basis
+
+
+def test_padding_pairs_vanish(layout: bool) -> None:
+    graph = _molecule().pad(5, 6)
+    pairs = pair_basis(graph, MessagePassingConfig(cutoff=_CUTOFF, degree=1, num_radial=2))
+    assert (pairs.neighbors is None) == layout
+    true_pairs = int(np.sum(graph.neighbor_mask))
+    assert np.sum(np.any(np.asarray(pairs.radial) != 0, axis=-1)) == true_pairs
+    assert np.all(np.isfinite(pairs.angular))
+
+
+def test_layouts_give_the_same_messages_and_gradients(
+    x64: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With repeated padding and neighbours in any order.
+    graph = _molecule(5, seed=2).pad(7, 6)
+    order = np.random.default_rng(0).permutation(6)
+    graph = eqx.tree_at(
+        lambda g: (g.neighbors, g.neighbor_mask),
+        graph,
+        (graph.neighbors[:, order], graph.neighbor_mask[:, order]),
+    )
+    config = MessagePassingConfig(cutoff=_CUTOFF, degree=2, num_radial=3)
+    irreps = Irreps(2, True)
+    layer = filled(MessagePass, irreps, 2, basis_degree=2, num_radial=3)
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(7, 2, 9, 2)))
+
+    def energy(positions: jax.Array, x: jax.Array, layer: MessagePass) -> jax.Array:
+        moved = eqx.tree_at(lambda g: g.positions, graph, positions)
+        return jnp.sum(jnp.sin(layer(x, pair_basis(moved, config))))
+
+    results = []
+    for dense in (True, False):
+        monkeypatch.setattr(pairs_module, "_all_pairs_are_cheaper", lambda *_, d=dense: d)
+        function = quick_jit(jax.value_and_grad(energy, argnums=(0, 1, 2)))
+        results.append(jax.tree.leaves(function(graph.positions, x, layer)))
+    for all_pairs, matrix in zip(*results, strict=True):
+        assert_close(all_pairs, matrix, 1e-12)
+
+
+@pytest.mark.skipif(not CONTRACTS, reason="contracts are off")
+def test_a_batch_is_refused() -> None:
+    config = MessagePassingConfig(cutoff=_CUTOFF)
+    with pytest.raises(TypeCheckError, match="graph"):
+        pair_basis(jnp.zeros(3), config)  # type: ignore[arg-type]

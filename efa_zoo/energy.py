@@ -43,7 +43,6 @@ def energy_and_forces(
     Returns:
         Atomic energies `[atoms]` and the negative gradient of their sum `[atoms, 3]`.
     """
-
     check_molecule(graph)
 
     def total(positions: Array) -> tuple[Array, Array]:

@@ -229,7 +229,7 @@ def _check_leaves(
     positions: Float[Array | np.ndarray, "atoms 3"],
     neighbors: Int[Array | np.ndarray, "atoms neighbors"],
     neighbor_mask: Bool[Array | np.ndarray, "atoms neighbors"],
-    total_charge: Int[Array | np.ndarray, ""],
+    total_charge: Int[Array | np.ndarray, ""] | np.integer | int,
     atomic_dipoles: Float[Array | np.ndarray, "atoms 3"] | None,
 ) -> None:
     """The contract of one molecule; the body is empty."""

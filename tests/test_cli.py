@@ -347,11 +347,6 @@ class Recorder:
         ),
         ("efa_zoo.evaluation.evaluate", "evaluate toy --data-dir there", {"data_dir": "there"}),
         (
-            "efa_zoo.scan.scan",
-            "scan toy --pair ammonium water --out a.png",
-            {"pair": ("ammonium", "water"), "out": "a.png"},
-        ),
-        (
             "data_pipelines.build",
             "data build toy --data-dir there --config tiny --seed 3 --workers 2 --overwrite",
             {"data_dir": "there", "config": "tiny", "seed": 3, "workers": 2, "overwrite": True},

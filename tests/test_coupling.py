@@ -46,7 +46,16 @@ def _couple(coupling: Coupling, x: jax.Array, y: jax.Array, weights: jax.Array) 
 
 def test_product_is_that_of_e3x_for_every_parity(x64: None) -> None:
     rng = np.random.default_rng(0)
-    degrees = [(0, 0, 0), (1, 1, 2), (2, 1, 3), (3, 3, 3), (1, 2, 1), (0, 3, 2), (2, 2, 0), (3, 1, 2)]
+    degrees = [
+        (0, 0, 0),
+        (1, 1, 2),
+        (2, 1, 3),
+        (3, 3, 3),
+        (1, 2, 1),
+        (0, 3, 2),
+        (2, 2, 0),
+        (3, 1, 2),
+    ]
     cases = []
     for (l1, l2, l3), (p1, p2, p3) in zip(degrees, _PARITIES, strict=True):
         coupling = Coupling.of(Irreps(l1, p1), Irreps(l2, p2), l3, p3)

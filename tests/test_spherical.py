@@ -226,9 +226,7 @@ def test_weights_take_the_wanted_dtype(x64: None) -> None:
     layers = [
         Dense(Irreps(0, False), 2, 2, key=_KEY, dtype=jnp.float32),
         TensorDense(Irreps(1, False), 2, key=_KEY, dtype=jnp.float32),
-        MessagePass(
-            Irreps(0, False), 2, basis_degree=1, num_radial=2, key=_KEY, dtype=jnp.float32
-        ),
+        MessagePass(Irreps(0, False), 2, basis_degree=1, num_radial=2, key=_KEY, dtype=jnp.float32),
         Embed(2, 2, key=_KEY, dtype=jnp.float32),
     ]
     assert {leaf.dtype for leaf in jax.tree.leaves(layers)} == {np.dtype("float32")}

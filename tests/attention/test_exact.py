@@ -100,9 +100,7 @@ def test_nobody_attends_to_masked_atoms(x64: None) -> None:
 def test_derivatives_of_second_order(x64: None) -> None:
     inputs = Inputs.random(8, atoms=2, channels=1, pairs=2, values=1)
     for degree in (0, 2):
-        check_grads(
-            quick_jit(functools.partial(_exact, degree)), inputs.arrays, order=2, eps=1e-5
-        )
+        check_grads(quick_jit(functools.partial(_exact, degree)), inputs.arrays, order=2, eps=1e-5)
 
 
 def test_smooth_where_atoms_coincide_and_frequencies_vanish(x64: None) -> None:

@@ -35,7 +35,16 @@ def _functions(
 @pytest.mark.parametrize("trainable", [False, True])
 def test_is_the_weighted_sum_of_e3x_products_for_every_parity(x64: None, trainable: bool) -> None:
     cases = []
-    degrees = [(1, 1, 1), (2, 0, 2), (0, 2, 1), (2, 1, 2), (1, 2, 3), (1, 1, 0), (2, 2, 1), (3, 1, 1)]
+    degrees = [
+        (1, 1, 1),
+        (2, 0, 2),
+        (0, 2, 1),
+        (2, 1, 2),
+        (1, 2, 3),
+        (1, 1, 0),
+        (2, 2, 1),
+        (3, 1, 1),
+    ]
     parities = itertools.product([False, True], repeat=3)
     for (l1, l2, l3), (p1, p2, p3) in zip(degrees, parities, strict=True):
         layer = filled(
@@ -119,9 +128,7 @@ def test_dtype_and_precision_are_those_of_the_computation(x64: None) -> None:
     plain = filled(TensorIntegration, irreps, irreps, _FEATURES, trainable=True)
     assert plain(first, second, _WEIGHTS).dtype == jnp.float64
     assert "HIGHEST" not in str(jax.make_jaxpr(plain)(first, second, _WEIGHTS))
-    half = filled(
-        TensorIntegration, irreps, irreps, 2, trainable=True, weights_dtype=jnp.float32
-    )
+    half = filled(TensorIntegration, irreps, irreps, 2, trainable=True, weights_dtype=jnp.float32)
     assert half.weights is not None
     assert half.weights.dtype == jnp.float32
 

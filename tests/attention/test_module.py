@@ -155,9 +155,7 @@ def test_options_by_definition_and_in_both_evaluations(x64: None, name: str) -> 
     features, positions = _inputs(irreps)
     expected = _independent(_layer(irreps, config), features, positions)
     for evaluation, tolerance in (("exact", 1e-12), ("quadrature", 1e-7)):
-        layer = _layer(
-            irreps, dataclasses.replace(config, evaluation=evaluation, tolerance=1e-8)
-        )
+        layer = _layer(irreps, dataclasses.replace(config, evaluation=evaluation, tolerance=1e-8))
         result = quick_jit(layer)(features, positions)
         assert_close(result, expected, tolerance)
         assert layer.irreps == Irreps.of(result)
@@ -276,9 +274,7 @@ def test_every_option_has_an_effect(x64: None, option: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_every_option_of_the_integration_has_an_effect(
-    x64: None, option: dict[str, Any]
-) -> None:
+def test_every_option_of_the_integration_has_an_effect(x64: None, option: dict[str, Any]) -> None:
     base = dataclasses.replace(_EXACT, integration=IntegrationConfig())
     changed = {"integration": IntegrationConfig(**option)}
     if option == {"trainable": True}:
@@ -396,14 +392,10 @@ def test_a_grid_that_does_not_resolve_is_refused_by_the_smallest_that_does() -> 
         _layer(Irreps(0, False), config)
     _layer(Irreps(0, False), AttentionConfig(frequencies=frequencies, grid=194))
     # Taken as it is.
-    _layer(
-        Irreps(0, False), AttentionConfig(frequencies=frequencies, grid=50, tolerance=math.inf)
-    )
+    _layer(Irreps(0, False), AttentionConfig(frequencies=frequencies, grid=50, tolerance=math.inf))
     too_high = FrequencyConfig(max_frequency=1000.0, max_length=10.0)
     with pytest.raises(ConfigError, match="phase is 1000 .* no Lebedev rule resolves more"):
-        _layer(
-            Irreps(0, False), AttentionConfig(frequencies=too_high, evaluation="quadrature")
-        )
+        _layer(Irreps(0, False), AttentionConfig(frequencies=too_high, evaluation="quadrature"))
 
 
 def test_trained_frequencies_are_compared_with_the_grid() -> None:
@@ -413,9 +405,7 @@ def test_trained_frequencies_are_compared_with_the_grid() -> None:
 
     def with_frequencies(*values: float) -> EuclideanFastAttention:
         leaves, tree = jax.tree.flatten(layer)
-        leaves = [
-            jnp.asarray(values) if leaf is layer.frequencies else leaf for leaf in leaves
-        ]
+        leaves = [jnp.asarray(values) if leaf is layer.frequencies else leaf for leaf in leaves]
         return jax.tree.unflatten(tree, leaves)
 
     (fine,) = check_frequencies({"a": [with_frequencies(0.1, -0.9)]})

@@ -98,7 +98,6 @@ _EXTRAS: Mapping[str, str] = {
     "matplotlib": "plot",
     "orbax": "interop",
     "tblite": "data",
-    "tensorboardX": "train",
     "tensorflow": "data",
     "tensorflow_datasets": "data",
     "tqdm": "train",

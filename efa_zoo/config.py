@@ -42,7 +42,8 @@ RADIAL_BASES: tuple[str, ...] = (
     "basic_bernstein", "basic_chebyshev", "basic_fourier", "basic_gaussian",
     "exponential_bernstein", "exponential_chebyshev", "exponential_fourier",
     "exponential_gaussian", "reciprocal_bernstein", "reciprocal_chebyshev",
-    "reciprocal_fourier", "reciprocal_gaussian", "sinc",
+    "reciprocal_fourier", "reciprocal_gaussian", "rectangular_window", "sinc", "smooth_window",
+    "triangular_window",
 )  # fmt: skip
 
 #: Cutoff functions of e3x, and none.
@@ -80,7 +81,7 @@ class MessagePassingConfig:
         degree: largest degree of the spherical harmonics of the pair vectors.
         num_radial: number of radial basis functions.
         radial_basis: one of `RADIAL_BASES`.
-        radial_scale: `limit` (Å) of the `basic_*` and `sinc` functions (None: the cutoff) or
+        radial_scale: `limit` (Å) of `basic_*`, `*_window` and `sinc` (None: the cutoff) or
             `gamma` (1/Å) of the `exponential_*` ones (None: 1). `reciprocal_*` have none.
         cutoff_function: one of `CUTOFF_FUNCTIONS`; "none" leaves the cutoff sharp.
     """

@@ -79,7 +79,7 @@ def _radial_functions(
 ) -> Float[Array, "*shape num_radial"]:
     function = getattr(e3x.nn, config.radial_basis)
     options = {}
-    if config.radial_basis.startswith(("basic", "sinc")):
+    if not config.radial_basis.startswith(("exponential", "reciprocal")):
         options["limit"] = config.cutoff if config.radial_scale is None else config.radial_scale
     elif config.radial_scale is not None:
         options["gamma"] = config.radial_scale

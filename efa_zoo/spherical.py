@@ -89,7 +89,10 @@ class Dense(eqx.Module):
     @contract
     def __call__(
         self,
-        features: Float[Array, "... {self.irreps.parities} {self.irreps.components} in_features"],
+        features: Float[
+            Array,
+            "... {self.irreps.parities} {self.irreps.components} {self.weight.shape[-2]}",
+        ],
     ) -> Float[Array, "... {self.irreps.parities} {self.irreps.components} out_features"]:
         """Apply the map to features of the layer's irreps."""
         if self.irreps == Irreps(0, False):
@@ -232,7 +235,8 @@ class MessagePass(eqx.Module):
         self,
         features: Float[
             Array,
-            "atoms {self.coupling.second.parities} {self.coupling.second.components} features",
+            "atoms {self.coupling.second.parities} {self.coupling.second.components} "
+            "{self.weights.shape[-1]}",
         ],
         pairs: Pairs,
     ) -> Float[

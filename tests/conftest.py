@@ -12,6 +12,14 @@ from toys import make_model, make_recipe
 from efa_zoo.cards import Domain
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--golden",
+        metavar="DIR",
+        help="folder of the archives that tests/interop compares with; default: tests/golden",
+    )
+
+
 @pytest.fixture
 def x64() -> Iterator[None]:
     """Run a test with 64-bit types enabled, and restore the setting afterwards."""

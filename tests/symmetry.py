@@ -21,7 +21,8 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def quick_jit(function: _F) -> _F:
     """`jax.jit` without LLVM's optimisations: what a test compiles it runs only once."""
     options = {"xla_backend_optimization_level": 0}
-    return jax.jit(function, compiler_options=options)  # type: ignore[return-value]
+    # A function of its own: modules cannot be hashed, and what was compiled before is not reused.
+    return jax.jit(lambda *xs, **kws: function(*xs, **kws), compiler_options=options)  # type: ignore[return-value]
 
 
 def filled(make: Callable[..., _T], *args: Any, seed: int = 0, **options: Any) -> _T:

@@ -187,11 +187,15 @@ def _symmetric(config: ModelConfig) -> ModelConfig:
     database=None,
     phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
 )
-@hypothesis.given(model_configs(max_degree=2).map(_symmetric))
+@hypothesis.given(model_configs(max_degree=2, smooth=True).map(_symmetric))
 @hypothesis.example(_RICH)
 def test_any_network_has_the_symmetries_of_energies_and_forces(config: ModelConfig) -> None:
     with jax.enable_x64(True):
         _check_symmetries(config, 1e-10)
+
+
+#: Radial functions of e3x that are not smooth by themselves.
+_WITH_KINKS = ("rectangular_window", "triangular_window")
 
 
 def test_every_radial_basis_gives_smooth_energies(x64: None) -> None:
@@ -216,7 +220,8 @@ def test_every_radial_basis_gives_smooth_energies(x64: None) -> None:
         ]
     )
     models = []
-    for basis in RADIAL_BASES:
+    smooth = [basis for basis in RADIAL_BASES if basis not in _WITH_KINKS]
+    for basis in smooth:
         local = dataclasses.replace(_LOCAL, radial_basis=basis)
         models.append(_model(dataclasses.replace(config, message_passing=local)))
     arrays, whole = partitioned(models)
@@ -229,7 +234,7 @@ def test_every_radial_basis_gives_smooth_energies(x64: None) -> None:
         ]
 
     seen = set()
-    for basis, (atomic, forces) in zip(RADIAL_BASES, evaluate(arrays, batch), strict=True):
+    for basis, (atomic, forces) in zip(smooth, evaluate(arrays, batch), strict=True):
         energy = np.asarray(atomic).sum(axis=1).reshape(-1, 5)
         assert np.all(np.isfinite(energy)), basis
         derivative = energy @ np.array([1, -8, 0, 8, -1]) / (12 * step)
@@ -241,7 +246,7 @@ def test_every_radial_basis_gives_smooth_energies(x64: None) -> None:
             derivative[inside] / scale, -force[inside] / scale, atol=1e-7, err_msg=basis
         )
         seen.add(energy.tobytes())
-    assert len(seen) == len(RADIAL_BASES)
+    assert len(seen) == len(smooth)
 
 
 @pytest.mark.parametrize("evaluation", ["exact", "quadrature"])
@@ -386,8 +391,8 @@ def test_a_new_network_predicts_zero_unless_asked_otherwise() -> None:
     graph = Molecule.random(_TINY).graph(_CUTOFF, dtype=np.float32)
     zero = EnergyModel(dataclasses.replace(_TINY, zero_output=True), key=jax.random.key(0))
     random = EnergyModel(_TINY, key=jax.random.key(0))
-    assert not jax.jit(zero)(graph).any()
-    assert jax.jit(random)(graph).all()
+    assert not quick_jit(zero)(graph).any()
+    assert quick_jit(random)(graph).all()
     for block in zero.interactions:
         assert not block.local_mlp.second.weight.any()
         assert block.local_mlp.first.weight.all()
@@ -547,4 +552,4 @@ def test_wrong_molecules_are_refused_by_name(jit: bool) -> None:
     ]
     for wrong, name in cases:
         with pytest.raises(TypeCheckError, match=name):
-            (jax.jit(model) if jit else model)(wrong)
+            (quick_jit(model) if jit else model)(wrong)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import equinox as eqx
 import numpy as np
@@ -20,7 +20,7 @@ from jaxtyping import Array
 
 from efa_zoo._files import write_atomically
 from efa_zoo.config import TrainingConfig, to_table
-from efa_zoo.errors import TrainingError
+from efa_zoo.errors import DataError, TrainingError
 from efa_zoo.mpnn import EnergyModel
 from efa_zoo.training.batch import Batch
 from efa_zoo.training.loss import batch_errors
@@ -59,11 +59,16 @@ def mean_errors(model: EnergyModel, batches: Iterator[Batch]) -> Errors:
 
     Returns:
         `energy_mae`, `energy_rmse` (eV), `force_mae`, `force_rmse` (eV/Å).
+
+    Raises:
+        DataError: there are no molecules.
     """
     sums: dict[str, float] = {}
     for batch in batches:
         for name, value in _errors(model, batch).items():
             sums[name] = sums.get(name, 0.0) + float(value)
+    if not sums.get("molecules"):
+        raise DataError("batches: got no molecules, expected at least one")
     return {
         "energy_mae": sums["energy_absolute"] / sums["molecules"],
         "energy_rmse": math.sqrt(sums["energy_squared"] / sums["molecules"]),
@@ -83,7 +88,8 @@ def fit(
 ) -> tuple[EnergyModel, Errors]:
     """Train a network, or go on with a training run from its last checkpoint.
 
-    The directory holds `checkpoint.safetensors` (the whole state, replaced at each validation),
+    The directory holds `checkpoint-<step>.safetensors` (the whole state, replaced at each
+    validation), `checkpoint.json` (where the run stands; it makes the former valid),
     `best.safetensors` (averaged weights of the lowest validation error) and `log.csv`. A run
     that was interrupted at any time and resumed gives the same weights, bit for bit, as an
     uninterrupted one.
@@ -100,34 +106,35 @@ def fit(
         The best averaged weights and their validation errors.
 
     Raises:
-        TrainingError: the loss is not finite (step and batch are named), or the directory holds
-            a run of another recipe.
+        TrainingError: the loss or a validation error is not finite (step and batch are named), or
+            the directory holds a run of another recipe.
+        DataError: there is nothing to learn from or to validate by.
     """
     directory.mkdir(parents=True, exist_ok=True)
     progress = _Progress(directory, config, model)
     state = progress.restore(initial_state(model, config))
-    like = model
-    del model
     started = time.monotonic() - progress.seconds
-    losses: list[Array] = []
+    losses: list[_Loss] = []
     with _progress_bar(config.steps, progress.step) as bar:
         for epoch in itertools.count(progress.epoch):
             skip = progress.batch if epoch == progress.epoch else 0
+            number = -1
             for number, batch in enumerate(training(epoch)):
                 if number < skip:
                     continue
                 if progress.step >= config.steps:
                     break
                 state, loss = training_step(batch, state, config)
-                losses.append(loss)
                 step = progress.advance(epoch, number + 1)
+                losses.append(_Loss(loss, step, epoch, number))
                 bar.update(1)
                 due = step % config.validation_interval == 0 or step == config.steps
                 if due or len(losses) >= _CHECK_INTERVAL:
-                    _require_finite(losses, step, epoch, number)
+                    _require_finite(losses)
                 if due:
-                    train_loss = float(np.mean([float(x) for x in losses]))
+                    train_loss = float(np.mean([float(loss.value) for loss in losses]))
                     errors = mean_errors(state.average, validation(0))
+                    _require_finite_errors(errors, step)
                     seconds = time.monotonic() - started
                     progress.record(state, train_loss, errors, seconds)
                     losses.clear()
@@ -137,18 +144,37 @@ def fit(
                     losses = losses[-1:]
             if progress.step >= config.steps:
                 break
-    best = load_weights(directory / "best.safetensors", like)
+            if number < 0:
+                raise DataError(f"training: got no batches in epoch {epoch}, expected at least one")
+    best = load_weights(directory / "best.safetensors", model)
     return best, progress.best
 
 
-def _require_finite(losses: list[Array], step: int, epoch: int, number: int) -> None:
-    values = np.asarray([float(loss) for loss in losses])
-    if not np.isfinite(values).all():
-        back = len(values) - 1 - int(np.flatnonzero(~np.isfinite(values))[0])
-        raise TrainingError(
-            f"loss: got {values[-1 - back]} at step {step - back} (epoch {epoch}, batch "
-            f"{number - back}), expected a finite number; the last checkpoint is whole"
-        )
+class _Loss(NamedTuple):
+    """A loss, still on the device, and where it came up."""
+
+    value: Array
+    step: int
+    epoch: int
+    batch: int
+
+
+def _require_finite(losses: list[_Loss]) -> None:
+    for loss in losses:
+        if not math.isfinite(float(loss.value)):
+            raise TrainingError(
+                f"loss: got {float(loss.value)} at step {loss.step} (epoch {loss.epoch}, batch "
+                f"{loss.batch}), expected a finite number; the last checkpoint is whole"
+            )
+
+
+def _require_finite_errors(errors: Errors, step: int) -> None:
+    for name, value in errors.items():
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"{name}: got {value} in the validation at step {step}, expected a finite number; "
+                "the last checkpoint is whole"
+            )
 
 
 class _Progress:
@@ -161,10 +187,6 @@ class _Progress:
         self.recipe = {"training": to_table(config), "model": to_table(model.config)}
 
     @property
-    def _checkpoint(self) -> Path:
-        return self.directory / "checkpoint.safetensors"
-
-    @property
     def _position(self) -> Path:
         return self.directory / "checkpoint.json"
 
@@ -174,6 +196,7 @@ class _Progress:
 
     def restore(self, state: TrainingState) -> TrainingState:
         if not self._position.exists():
+            _truncate_log(self.directory / "log.csv", 0)
             return state
         facts = json.loads(self._position.read_text(encoding="utf-8"))
         if facts["recipe"] != json.loads(json.dumps(self.recipe)):
@@ -246,7 +269,8 @@ def _truncate_log(path: Path, step: int) -> None:
         return
     with path.open(newline="", encoding="utf-8") as file:
         lines = file.read().splitlines(keepends=True)
-    kept = [line for line in lines[1:] if int(line.split(",")[0]) <= step]
+    whole = [line for line in lines[1:] if line.endswith("\n")]
+    kept = [line for line in whole if int(line.split(",")[0]) <= step]
     write_atomically(path, "".join(lines[:1] + kept).encode())
 
 

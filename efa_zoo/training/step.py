@@ -80,13 +80,16 @@ def initial_state(model: EnergyModel, config: TrainingConfig) -> TrainingState:
         model: initial network.
         config: the recipe.
     """
-    weights = eqx.filter(model, eqx.is_inexact_array)
+    # Copies, because a step gives up the buffers of its state; the caller keeps the model.
+    own, average = (
+        jax.tree.map(lambda leaf: leaf.copy() if eqx.is_array(leaf) else leaf, model)
+        for _ in range(2)
+    )
     return TrainingState(
         step=jnp.zeros((), jnp.int32),
-        model=model,
-        # A copy, because a step donates the buffers of both.
-        average=jax.tree.map(lambda leaf: leaf.copy() if eqx.is_array(leaf) else leaf, model),
-        optimizer=optimizer(config).init(weights),
+        model=own,
+        average=average,
+        optimizer=optimizer(config).init(eqx.filter(own, eqx.is_inexact_array)),
     )
 
 

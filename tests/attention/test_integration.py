@@ -160,6 +160,6 @@ def test_wrong_inputs_are_refused_by_name() -> None:
         ((right, right, jnp.zeros(_GRID, int)), "grid_weights"),
     ]
     for arguments, name in cases:
-        for call in (layer, jax.jit(layer)):
+        for call in (layer, quick_jit(layer)):
             with pytest.raises(TypeCheckError, match=name):
                 call(*arguments)

@@ -501,4 +501,4 @@ def test_wrong_inputs_are_refused_by_name(jit: bool) -> None:
     ]
     for arguments, name in cases:
         with pytest.raises(TypeCheckError, match=name):
-            (jax.jit(layer) if jit else layer)(*arguments)
+            (quick_jit(layer) if jit else layer)(*arguments)

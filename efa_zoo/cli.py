@@ -306,6 +306,28 @@ def _scan(
     _print(f"picture: {picture}")
 
 
+def _import(
+    checkpoint: Annotated[
+        Positional[str], arg(metavar="CHECKPOINT", help="folder that the reference wrote")
+    ],
+    /,
+    *,
+    config: Annotated[
+        str, arg(metavar="FILE", help="its constructor keywords and the card's facts (toml, json)")
+    ],
+    out: Annotated[str, arg(metavar="DIR", help="folder to write the model to")],
+) -> None:
+    """Import a trained model of the reference implementation.
+
+    Examples:
+      efa-zoo import ckpt_286000 --config cumulene.toml --out cumulene
+      efa-zoo predict ./cumulene structure.xyz
+    """
+    from efa_zoo.interop.reference import import_checkpoint
+
+    _print(str(import_checkpoint(checkpoint, config, out)))
+
+
 def _data_build(
     name: Annotated[Positional[str], arg(metavar="NAME", help="name of the data set")],
     /,
@@ -347,6 +369,7 @@ def _app(*, short: bool) -> SubcommandApp:
         "scan": _scan,
         "train": _train,
         "evaluate": _evaluate,
+        "import": _import,
     }.items():
         app.command(name=name, help=text(function))(function)
     app.command(data, name="data", help="Build data sets.")

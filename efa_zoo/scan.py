@@ -153,8 +153,15 @@ def _relaxed(
 
     positions = guess
     if len(numbers) > 1:
+        # The guesses are good to 0.1 Å; bounds keep the first steps from leaping.
+        bounds = scipy.optimize.Bounds(guess.ravel() - 0.2, guess.ravel() + 0.2)
         found = scipy.optimize.minimize(
-            objective, guess.ravel(), jac=True, method="BFGS", options={"gtol": 1e-3}
+            objective,
+            guess.ravel(),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"gtol": 1e-3},
         )
         positions = found.x.reshape(-1, 3)
     masses = np.asarray([MASSES[int(z)] for z in numbers])

@@ -322,7 +322,7 @@ class ModelOptions:
                 "attention_pseudotensors": self.era_include_pseudotensors,
                 "emulate_attention": bool(self.emulate_era_block),
             }
-        fixed_range = self.radial_basis_fn.startswith(("basic_", "sinc"))
+        fixed_range = not self.radial_basis_fn.startswith(("exponential_", "reciprocal_"))
         with reference_names("model"):
             message_passing = MessagePassingConfig(
                 cutoff=self.cutoff,

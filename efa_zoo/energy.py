@@ -26,8 +26,7 @@ def energy(model: Callable[[Graph], Float[Array, " atoms"]], graph: Graph) -> Fl
     Returns:
         The sum of the atomic energies.
     """
-    check_molecule(graph)
-    return jnp.sum(model(graph))
+    return jnp.sum(_atomic_energies(model, graph))
 
 
 @contract
@@ -47,8 +46,17 @@ def energy_and_forces(
 
     def total(positions: Array) -> tuple[Array, Array]:
         moved = eqx.tree_at(lambda g: g.positions, graph, positions)
-        energies = model(moved)
+        energies = _atomic_energies(model, moved)
         return jnp.sum(energies), energies
 
     (_, energies), gradient = jax.value_and_grad(total, has_aux=True)(jnp.asarray(graph.positions))
     return energies, -gradient
+
+
+@contract
+def _atomic_energies(
+    model: Callable[[Graph], Float[Array, " atoms"]], graph: Graph
+) -> Float[Array, " {graph.num_atoms}"]:
+    """What the model gives, which its own annotations may leave open."""
+    check_molecule(graph)
+    return model(graph)

@@ -43,20 +43,19 @@ class Evaluation:
         name: of the model.
         splits: split, then `all` or a bin, then `count`, `energy_mae`, `energy_rmse` (eV),
             `force_mae`, `force_rmse` (eV/Å).
-        long_range: interaction energies at separations of 6 to 15 Å: root mean square of the label
-            and of the error (eV), their ratio, and the correlation over rigid scans of the
-            coefficients of Σ c_n r^-n, n = 1…6, between model and label.
+        long_range: interaction energies at separations of 6 to 15 Å, for `all` pairs and by the
+            charges of the two: `count`, root mean square of the label and of the error (`rms`,
+            `rmse`, eV) and their `ratio`; in `scans` the number of rigid scans and the
+            `correlation` between model and label of the coefficients of Σ c_n r^-n, n = 1…6.
     """
 
     name: str
     splits: Mapping[str, Mapping[str, Mapping[str, float]]]
-    long_range: Mapping[str, float]
+    long_range: Mapping[str, Mapping[str, float]]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers in nested dictionaries, for JSON and for the card."""
-        return {name: dict(table) for name, table in self.splits.items()} | (
-            {"long_range": dict(self.long_range)} if self.long_range else {}
-        )
+        return dict(self.splits) | ({"long_range": self.long_range} if self.long_range else {})
 
     def __str__(self) -> str:
         lines = [
@@ -73,16 +72,26 @@ class Evaluation:
                     f"{numbers[2]:12.2f}{numbers[3]:9.2f}"
                 )
         if self.long_range:
-            found = self.long_range
-            lines += [
-                "interaction energy at 6 to 15 Å: RMSE "
-                f"{1e3 * found['interaction_rmse']:.2f} meV, {100 * found['ratio']:.1f}% of the "
-                f"label's RMS of {1e3 * found['interaction_rms']:.1f} meV",
+            lines.append(
+                f"{'interaction at 6 to 15 Å':28}{'structures':>11}{'RMS':>12}{'RMSE':>9}{'ratio':>12}"
+            )
+            for part in ("all", *_CHARGES):
+                row = self.long_range[part]
+                label = part if part == "all" else f"  {part}"
+                lines.append(
+                    f"{label:28}{row['count']:11.0f}{1e3 * row['rms']:12.2f}"
+                    f"{1e3 * row['rmse']:9.2f}{100 * row['ratio']:11.1f}%"
+                )
+            scans = self.long_range["scans"]
+            lines.append(
                 "coefficients of Σ c_n r^-n (n = 1 to 6): Pearson correlation "
-                f"{found['coefficient_correlation']:.3f} over {found['curves']:.0f} scans",
-            ]
+                f"{scans['correlation']:.3f} over {scans['count']:.0f} scans"
+            )
         return "\n".join(lines)
 
+
+#: Kinds of pairs by the number of their charged members.
+_CHARGES = ("two neutral", "charged and neutral", "two charged")
 
 _KEYS = ("energy_mae", "energy_rmse", "force_mae", "force_rmse")
 
@@ -170,11 +179,17 @@ def _errors(
 
 def _long_range(
     potential: Potential, test: Sequence[Structure], curves: Sequence[Structure]
-) -> dict[str, float]:
+) -> dict[str, dict[str, float]]:
     low, high = _LONG_RANGE
     chosen = [s for s in test if low <= s.separation <= high]
     label = np.asarray([s.interaction_energy for s in chosen])
     error = _interaction_energies(potential, chosen) - label
+    charged = np.asarray([np.count_nonzero(s.formal_charges) for s in chosen])
+    parts = {"all": charged >= 0} | {name: charged == i for i, name in enumerate(_CHARGES)}
+    table = {}
+    for name, members in parts.items():
+        rms, rmse = (float(np.sqrt((x[members] ** 2).mean())) for x in (label, error))
+        table[name] = {"count": int(members.sum()), "rms": rms, "rmse": rmse, "ratio": rmse / rms}
 
     scans: dict[int, list[Structure]] = defaultdict(list)
     for s in curves:
@@ -192,16 +207,8 @@ def _long_range(
         for r in [[s.separation for s in scan]]
     ]
     labels, models = (np.asarray(column).ravel() for column in zip(*coefficients, strict=True))
-    rms = float(np.sqrt((label**2).mean()))
-    rmse = float(np.sqrt((error**2).mean()))
-    return {
-        "structures": len(chosen),
-        "interaction_rms": rms,
-        "interaction_rmse": rmse,
-        "ratio": rmse / rms,
-        "curves": len(coefficients),
-        "coefficient_correlation": float(np.corrcoef(labels, models)[0, 1]),
-    }
+    correlation = float(np.corrcoef(labels, models)[0, 1])
+    return table | {"scans": {"count": len(coefficients), "correlation": correlation}}
 
 
 def _group(

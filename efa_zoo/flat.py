@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import ModuleType
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Int, Shaped
 
 from efa_zoo._typing import contract
@@ -61,7 +61,7 @@ class FlatLayout(eqx.Module):
             raise InputError(f"num_molecules: got {num_molecules}, expected at least 1")
         if max_atoms is not None and max_atoms < 1:
             raise InputError(f"max_atoms: got {max_atoms}, expected at least 1")
-        if isinstance(batch_segments, jax.core.Tracer):
+        if isinstance(batch_segments, Tracer):
             if max_atoms is None:
                 if num_molecules > 1:
                     raise InputError(

@@ -91,9 +91,7 @@ def attention_configs(draw: st.DrawFn) -> AttentionConfig:
 
 
 @st.composite
-def model_configs(
-    draw: st.DrawFn, *, max_degree: int = 4, smooth: bool = False
-) -> ModelConfig:
+def model_configs(draw: st.DrawFn, *, max_degree: int = 4, smooth: bool = False) -> ModelConfig:
     """Configurations of networks, on request without radial functions that have kinks."""
     iterations = draw(st.integers(1, 2))
     attention = draw(_maybe(attention_configs()))

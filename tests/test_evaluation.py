@@ -16,7 +16,12 @@ from efa_zoo.graph import Graph
 structures = pytest.importorskip("data_pipelines.structures")
 
 
-def make(rng: np.random.Generator, separation: float, curve: int = -1) -> Any:
+def make(
+    rng: np.random.Generator,
+    separation: float,
+    curve: int = -1,
+    charges: tuple[int, int] = (0, 0),
+) -> Any:
     """Water and ammonia at a distance; labels are random."""
     numbers = np.asarray([8, 1, 1, 7, 1, 1, 1], np.int32)
     water = np.asarray([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
@@ -32,21 +37,34 @@ def make(rng: np.random.Generator, separation: float, curve: int = -1) -> Any:
         positions=positions,
         energy=float(rng.normal()),
         forces=rng.normal(size=(atoms, 3)),
-        total_charge=0,
+        total_charge=sum(charges),
         monomers=("water", "" if np.isnan(separation) else "ammonia"),
         fragment=np.asarray([0] * 3 + [1] * (atoms - 3), np.int32),
         separation=separation,
         closest_contact=separation,
         fragment_energies=np.zeros(2),
         fragment_charges=np.zeros(2),
-        formal_charges=np.zeros(2, np.int32),
+        formal_charges=np.asarray(charges, np.int32),
         curve=curve,
     )
 
 
+@pytest.mark.filterwarnings("ignore::efa_zoo.prediction.OutOfRangeWarning")
 def test_errors_are_means_over_each_bin(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    test = [make(rng, r) for r in (3.0, 3.5, 5.0, 7.0, 9.0, 12.0, np.nan)]
+    test = [
+        make(rng, r, charges=c)
+        for r, c in [
+            (3.0, (0, 0)),
+            (3.5, (0, 0)),
+            (5.0, (0, 0)),
+            (7.0, (0, 0)),
+            (9.0, (0, 0)),
+            (12.0, (1, 0)),
+            (13.0, (1, -1)),
+            (np.nan, (0, 0)),
+        ]
+    ]
     curves = [make(rng, r, curve=i) for i in range(3) for r in np.linspace(6, 13, 8)]
     splits = {"validation": test[:2], "test": test, "transfer": test[2:4], "curves": curves}
     monkeypatch.setattr(
@@ -64,10 +82,12 @@ def test_errors_are_means_over_each_bin(zoo: Path, monkeypatch: pytest.MonkeyPat
         np.sqrt((residuals[2:4] ** 2).mean()), rel=1e-5
     )
     assert table["isolated"]["count"] == 1
-    assert found.long_range["structures"] == 3
-    assert found.long_range["curves"] == 3
-    labels = np.asarray([s.energy for s in test[3:6]])
-    assert found.long_range["interaction_rms"] == pytest.approx(np.sqrt((labels**2).mean()))
+    distant = found.long_range["all"]
+    assert distant["count"] == 4
+    assert found.long_range["scans"]["count"] == 3
+    labels = np.asarray([s.energy for s in test[3:7]])
+    assert distant["rms"] == pytest.approx(np.sqrt((labels**2).mean()))
+    assert [found.long_range[part]["count"] for part in evaluation._CHARGES] == [2, 1, 1]
     assert "transfer" in str(found)
     assert set(found.to_dict()) == {"validation", "test", "transfer", "long_range"}
 

@@ -229,8 +229,7 @@ def test_every_radial_basis_gives_smooth_energies(x64: None) -> None:
     @quick_jit
     def evaluate(arrays: Any, batch: Graph) -> Any:
         return [
-            jax.vmap(functools.partial(energy_and_forces, model))(batch)
-            for model in whole(arrays)
+            jax.vmap(functools.partial(energy_and_forces, model))(batch) for model in whole(arrays)
         ]
 
     seen = set()
@@ -355,9 +354,7 @@ def test_fragments_out_of_reach_add_up_and_attention_reaches_them(x64: None) -> 
         for other in (atom, nearer)
     ]
     # The same shapes throughout, so that everything is compiled once; an atom has no neighbours.
-    graphs = [
-        one.graph(_CUTOFF, num_atoms=4, num_neighbors=2) for one in (*pairs, molecule, atom)
-    ]
+    graphs = [one.graph(_CUTOFF, num_atoms=4, num_neighbors=2) for one in (*pairs, molecule, atom)]
     atomic, forces = _evaluate(_model(local), graphs)
     energy = atomic.sum(axis=1)
     assert np.all(np.isfinite(forces))
@@ -479,8 +476,9 @@ def test_every_option_shapes_the_network(
         assert name not in _shapes(_BASE)
         # Every later block then sees pseudotensors, which such products make.
         assert changed["interactions.2.local_mlp.first.weight"] == (1, 1, 4, 4)
-        assert changed["interactions.1.message_pass.weights"] != (
-            _shapes(_BASE)["interactions.1.message_pass.weights"]
+        assert (
+            changed["interactions.1.message_pass.weights"]
+            != (_shapes(_BASE)["interactions.1.message_pass.weights"])
         )
     else:
         assert _shapes(_BASE).get(name) == before
@@ -508,9 +506,7 @@ def test_updates_are_weighed_by_a_switch_or_added(x64: None) -> None:
         half,
         (model.embedding, model.interactions[0].local_mlp, model.interactions[0].message_pass),
     )
-    same = eqx.tree_at(
-        lambda m: (m.readout, m.element_bias), same, (model.readout, jnp.zeros(10))
-    )
+    same = eqx.tree_at(lambda m: (m.readout, m.element_bias), same, (model.readout, jnp.zeros(10)))
     model = eqx.tree_at(lambda m: m.element_bias, model, jnp.zeros(10))
     graph = Molecule.random(config).graph(_CUTOFF)
     embedded = model.embedding(jnp.asarray(graph.atomic_numbers))[:, 0, 0] @ model.readout
@@ -523,6 +519,21 @@ def test_updates_are_weighed_by_a_switch_or_added(x64: None) -> None:
 def test_weights_take_the_wanted_dtype(x64: None) -> None:
     model = _model(_RICH, dtype=jnp.float32)
     assert {leaf.dtype for leaf in jax.tree.leaves(model)} == {np.dtype("float32")}
+
+
+@pytest.mark.parametrize("evaluation", ["exact", "quadrature"])
+def test_no_dtype_is_promoted_silently(evaluation: str) -> None:
+    assert _RICH.attention is not None
+    config = dataclasses.replace(
+        _RICH, attention=dataclasses.replace(_RICH.attention, evaluation=evaluation)
+    )
+    graph = Molecule.random(config).graph(_CUTOFF, dtype=np.float32)
+    model = _model(config)
+    for x64 in (False, True):
+        # Weights and positions stay float32 where 64-bit types are enabled.
+        with jax.enable_x64(x64), jax.numpy_dtype_promotion("strict"):
+            energies, forces = jax.eval_shape(functools.partial(energy_and_forces, model), graph)
+        assert energies.dtype == forces.dtype == jnp.float32
 
 
 def test_dipoles_are_needed_or_refused() -> None:

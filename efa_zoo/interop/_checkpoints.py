@@ -154,15 +154,18 @@ def _is_orbax(folder: Path) -> bool:
 
 
 def _read(folder: Path) -> Mapping[str, Any]:
-    # Imported here: only reading checkpoints needs it.
+    # Imported here: only reading checkpoints needs them.
     import orbax.checkpoint as ocp
+    from etils import epath
 
     try:
         with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
-            tree = handler.metadata(folder).tree
+            tree = handler.metadata(epath.Path(folder)).tree
             # As NumPy arrays, which do not care for the devices the checkpoint was written on.
             options = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-            return handler.restore(folder, args=ocp.args.PyTreeRestore(restore_args=options))
+            return handler.restore(
+                epath.Path(folder), args=ocp.args.PyTreeRestore(restore_args=options)
+            )
     except Exception as error:  # orbax raises whatever it stumbles over
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise WeightsError(f"{folder}: cannot read the checkpoint ({reason})") from error

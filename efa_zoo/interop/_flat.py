@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from efa_zoo._typing import contract
@@ -90,8 +91,8 @@ def rope_attention_flat(
             return jnp.einsum("igv,g->iv", y, grid_w).reshape(v.shape)
         return y.reshape(*y.shape[:2], *v.shape[1:])
 
-    dense = (layout.to_dense(x) for x in (q, k, v, pos))
-    return layout.to_flat(jax.vmap(attend)(*dense, layout.mask))
+    q, k, v, pos = (layout.to_dense(x) for x in (q, k, v, pos))
+    return layout.to_flat(jax.vmap(attend)(q, k, v, pos, layout.mask))
 
 
 def _restrict(
@@ -187,7 +188,7 @@ def _cast(model: EnergyModel, dtype: Any) -> EnergyModel:
 
 
 def _known(name: str, values: Array | np.ndarray) -> np.ndarray:
-    if isinstance(values, jax.core.Tracer):
+    if isinstance(values, Tracer):
         raise InputError(f"{name}: is traced (inside jax.jit), expected known values")
     return np.asarray(values)
 

@@ -97,6 +97,7 @@ class DeferredTensorIntegration(eqx.Module):
         grid_weights: Float[Array | np.ndarray, " grid"],
     ) -> Float[Array, "... parities3 components3 features"]:
         """Integrate the product of two functions given on a grid, see `TensorIntegration`."""
+        first, second = jnp.asarray(first), jnp.asarray(second)
         layer = _integration(self.options, Irreps.of(first), Irreps.of(second), first.shape[-1])
         return layer(first, second, grid_weights)
 
@@ -167,10 +168,8 @@ def tensor_integration(
         )
     first, second = Irreps(shape[1] - 1, shape[0] == 2), Irreps(shape[3] - 1, shape[2] == 2)
     layer = eqx.filter_eval_shape(_integration, options, first, second, shape[-1])
-    layer = make(integration_recipe(layer), leaves)
-    if options.kernel_dtype is None:
-        return layer
-    return eqx.tree_at(lambda tree: tree.weights, layer, layer.weights.astype(options.kernel_dtype))
+    kernel = jnp.asarray(leaves["kernel"], options.kernel_dtype)
+    return make(integration_recipe(layer), {"kernel": kernel})
 
 
 def energy_model(

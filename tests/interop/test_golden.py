@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from archives import Case, assert_agrees, case_names, read_case, read_structures
@@ -34,6 +36,8 @@ pytestmark = pytest.mark.usefixtures("x64")
 def _folder(config: pytest.Config) -> Path:
     given = config.getoption("--golden")
     if given is not None:
+        if not Path(given).is_dir():
+            raise pytest.UsageError(f"--golden: got {given}, expected a folder")
         return Path(given)
     own = _CHECKOUT / "tests" / "golden"
     return own if own.is_dir() else _CHECKOUT.parent / "shared" / "golden"
@@ -66,7 +70,7 @@ def test_tensor_integration(case: Case) -> None:
 
 def test_attention(case: Case) -> None:
     layer = attention(case.params, case.meta)
-    batch = {name: case.inputs[name] for name in ("batch_segments", "graph_mask")}
+    batch: dict[str, Any] = {name: case.inputs[name] for name in ("batch_segments", "graph_mask")}
 
     @quick_jit
     def call(inputs: Array, positions: Array, cotangent: Array) -> tuple[Array, Array, Array]:
@@ -80,7 +84,8 @@ def test_attention(case: Case) -> None:
         return (y, *pull_back(cotangent))
 
     cotangent = case.inputs.get("cotangent", np.zeros_like(case.outputs["y"]))
-    found = call(case.inputs["inputs"], case.inputs["positions"], cotangent)
+    arrays = (case.inputs["inputs"], case.inputs["positions"], cotangent)
+    found = call(*(jnp.asarray(array) for array in arrays))
     for name, value in zip(("y", "grad_inputs", "grad_positions"), found, strict=True):
         if name in case.outputs:
             assert_agrees(value, case.outputs[name], _PRECISION, name)

@@ -38,7 +38,7 @@ _WAVES = {"epe_max_frequency": 3.0, "epe_max_length": 9.0}
 
 
 def _dense(names: tuple[str, ...], width: int, out: int) -> dict[str, Any]:
-    layers = {name: {"kernel": np.full((width, out), 0.1)} for name in names}
+    layers: dict[str, Any] = {name: {"kernel": np.full((width, out), 0.1)} for name in names}
     layers["0+"]["bias"] = np.zeros(out)
     return layers
 
@@ -94,7 +94,8 @@ def tiny(model_case: Case) -> EnergyModel:
 def test_irreps_of_the_input_are_read_off_the_projections(
     names: tuple[str, ...], irreps: Irreps
 ) -> None:
-    layer = attention(_projections(*names, width=6), {**_WAVES, "num_features_qk": 4})
+    options = {**_WAVES, "num_features_qk": 4, "num_features_v": 4}
+    layer = attention(_projections(*names, width=6), options)
     assert isinstance(layer, EuclideanFastAttention)
     assert layer.input_irreps == irreps
     assert layer.features == 6
@@ -106,10 +107,15 @@ def test_without_projections_the_layer_is_made_when_called() -> None:
     layer = attention(None, {**_WAVES, "parametrized": False})
     assert isinstance(layer, DeferredAttention)
     inputs, positions = np.ones((3, 2, 4, 2), np.float32), np.ones((3, 3), np.float32)
-    batch = {"batch_segments": np.array([1, 0, 1]), "graph_mask": np.array([True, False])}
+    batch: dict[str, Any] = {
+        "batch_segments": np.array([1, 0, 1]),
+        "graph_mask": np.array([True, False]),
+    }
     made = layer.for_inputs(Irreps(1, True), 2)
-    expected = attend_flat(made, inputs=inputs, positions=positions, **batch)
-    found = attend_flat(layer, inputs=inputs, positions=positions, **batch)
+    expected, found = (
+        quick_jit(lambda x, layer=layer: attend_flat(layer, x, positions, **batch))(inputs)
+        for layer in (made, layer)
+    )
     np.testing.assert_array_equal(found, expected)
 
 
@@ -353,7 +359,10 @@ def test_tensor_integration_names_parameters_that_do_not_fit(
         ({"mp_num_basis_fn": 0}, "mp_num_basis_fn: got 0, expected at least 1"),
         ({"num_post_residual_mlps": -1}, "num_post_residual_mlps: got -1, expected at least 0"),
         ({"era_activation_fn": "tanh"}, "config.era_activation_fn: got 'tanh', expected one of"),
-        ({"era_use_in_iterations": [0]}, "era_lebedev_num: missing"),
+        (
+            {"era_use_in_iterations": [0], "era_max_frequency": 3, "era_max_length": 9},
+            "era_lebedev_num: missing",
+        ),
         (
             {"era_use_in_iterations": [0], "era_lebedev_num": 50, "era_max_length": 9},
             "era_max_frequency: missing",
@@ -407,11 +416,17 @@ def test_the_highest_element_is_the_last_row_of_the_embedding(
     assert tiny.embedding.weight.shape == (20, 8)
     np.testing.assert_allclose(tiny.element_bias, model_case.params["element_bias"][:-1])
     arguments = _one_molecule()
-    energy, forces = evaluate_flat(tiny, **{**arguments, "atomic_numbers": np.array([19, 1, 8])})
+    energy, forces = _evaluate(tiny, {**arguments, "atomic_numbers": np.array([19, 1, 8])})
     assert np.isfinite(energy).all()
     assert np.isfinite(forces).all()
     with pytest.raises(InputError, match="atomic_numbers: got 20 of atom 0, expected 1 to 19"):
         evaluate_flat(tiny, **{**arguments, "atomic_numbers": np.array([20, 1, 8])})
+
+
+def test_options_without_effect_there_have_none_here(model_case: Case, tiny: EnergyModel) -> None:
+    idle = {"iterated_tensor_products": True, "era_num_frequencies": 3, "era_max_degree": 1}
+    model = energy_model(model_case.params, {**model_case.meta, **idle})
+    assert model.config == tiny.config
 
 
 def test_emulated_attention_needs_no_settings() -> None:
@@ -440,23 +455,27 @@ def _one_molecule() -> dict[str, Any]:
     }
 
 
+def _evaluate(model: EnergyModel, arguments: dict[str, Any]) -> tuple[jax.Array, jax.Array]:
+    fixed = {name: value for name, value in arguments.items() if name != "positions"}
+    call = quick_jit(lambda positions: evaluate_flat(model, positions=positions, **fixed))
+    return call(arguments["positions"])
+
+
 def test_padding_of_a_flat_batch_gives_zeros(tiny: EnergyModel) -> None:
     """Padding atoms and molecules, and pairs past the last atom or between padding atoms."""
     alone = _one_molecule()
-    energy, forces = evaluate_flat(tiny, **alone)
-    padded_energy, padded_forces = evaluate_flat(
-        tiny,
-        atomic_numbers=np.array([0, 8, 1, 1, 0]),
-        positions=np.concatenate([np.ones((1, 3)), alone["positions"], np.zeros((1, 3))]).astype(
-            np.float32
-        ),
-        dst_idx=np.concatenate([alone["dst_idx"] + 1, [4, 5]]),
-        src_idx=np.concatenate([alone["src_idx"] + 1, [4, 0]]),
-        batch_segments=np.array([2, 1, 1, 1, 2]),
-        graph_mask=np.array([True, True, False]),
-        atomic_dipoles=np.ones((5, 3), np.float32),
-    )
-    np.testing.assert_allclose(padded_energy, [0, energy[0], 0], rtol=1e-5)
+    energy, forces = _evaluate(tiny, alone)
+    padded = {
+        "atomic_numbers": np.array([0, 8, 1, 1, 0]),
+        "positions": np.pad(alone["positions"], ((1, 1), (0, 0)), constant_values=1),
+        "dst_idx": np.concatenate([alone["dst_idx"] + 1, [4, 5]]),
+        "src_idx": np.concatenate([alone["src_idx"] + 1, [4, 0]]),
+        "batch_segments": np.array([2, 1, 1, 1, 2]),
+        "graph_mask": np.array([True, True, False]),
+        "atomic_dipoles": np.ones((5, 3), np.float32),
+    }
+    padded_energy, padded_forces = _evaluate(tiny, padded)
+    np.testing.assert_allclose(padded_energy, np.pad(energy, 1), rtol=1e-5)
     expected = np.pad(forces, ((1, 1), (0, 0)))
     np.testing.assert_allclose(padded_forces, expected, atol=1e-5 * np.abs(expected).max())
     assert np.all(padded_forces[0] == 0)
@@ -521,7 +540,8 @@ def _rope_inputs() -> dict[str, Any]:
 def test_rope_attention_under_jit() -> None:
     arrays = _rope_inputs()
     options = {"max_degree_qk": 0, "do_integration": False}
-    expected = rope_attention_flat(**arrays, **options)
+    fixed = {name: value for name, value in arrays.items() if name != "q"}
+    expected = quick_jit(lambda q: rope_attention_flat(q=q, **fixed, **options))(arrays["q"])
     assert expected.shape == (5, 6, 2, 1, 3)
     found = quick_jit(lambda arrays: rope_attention_flat(**arrays, **options, max_atoms=4))(arrays)
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -633,7 +653,7 @@ def test_an_imported_model_can_be_loaded(
     ):
         np.testing.assert_allclose(found, expected, rtol=1e-6)
     # Once more into the same folder replaces the files.
-    assert import_checkpoint(checkpoints / "ckpt_12", config, out) == out
+    assert import_checkpoint(checkpoints / "ckpt_7", config, out) == out
 
 
 def test_a_config_file_can_describe_the_model(

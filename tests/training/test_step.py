@@ -31,9 +31,7 @@ def _updates(config: TrainingConfig, gradients: list[Any]) -> list[Any]:
 
 
 def test_learning_rate_warms_up_and_decays() -> None:
-    config = TrainingConfig(
-        steps=100, warmup_steps=10, learning_rate=0.2, final_learning_rate=0.01
-    )
+    config = TrainingConfig(steps=100, warmup_steps=10, learning_rate=0.2, final_learning_rate=0.01)
     rate = learning_rate(config)
     np.testing.assert_allclose([rate(0), rate(5), rate(10)], [0, 0.1, 0.2], atol=1e-7)
     middle = 0.2 * (0.01 + 0.99 / 2)

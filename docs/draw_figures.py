@@ -11,8 +11,8 @@ from efa_zoo.scan import draw_scans, scan
 
 IMAGES = Path(__file__).parent / "images"
 
-#: A charged-polar, a polar-polar and a charged-charged pair.
-PAIRS = (("ammonium", "water"), ("water", "formaldehyde"), ("chloride", "fluoride"))
+#: A charged-charged, a charged-polar and a polar-polar pair.
+PAIRS = (("chloride", "fluoride"), ("ammonium", "water"), ("water", "formaldehyde"))
 
 if __name__ == "__main__":
     scans = [scan(["mpnn_efa_dimers", "mpnn_dimers"], pair=pair) for pair in PAIRS]

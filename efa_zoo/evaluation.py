@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from efa_zoo.errors import DataError
 from efa_zoo.graph import Graph
@@ -73,7 +74,8 @@ class Evaluation:
                 )
         if self.long_range:
             lines.append(
-                f"{'interaction at 6 to 15 Å':28}{'structures':>11}{'RMS':>12}{'RMSE':>9}{'ratio':>12}"
+                f"{'interaction at 6 to 15 Å':28}{'structures':>11}{'RMS':>12}{'RMSE':>9}"
+                f"{'ratio':>12}"
             )
             for part in ("all", *_CHARGES):
                 row = self.long_range[part]
@@ -244,7 +246,7 @@ def _interaction_energies(potential: Potential, dimers: Sequence[Structure]) -> 
 
 
 def fit_inverse_powers(
-    separations: Sequence[float], energies: Sequence[float], *, ridge: float = 1e-3
+    separations: ArrayLike, energies: ArrayLike, *, ridge: float = 1e-3
 ) -> np.ndarray:
     """Fit Σ c_n r^-n (n = 1 to 6) to a curve.
 

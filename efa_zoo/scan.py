@@ -154,7 +154,7 @@ def _relaxed(
     positions = guess
     if len(numbers) > 1:
         # The guesses are good to 0.1 Å; bounds keep the first steps from leaping.
-        bounds = scipy.optimize.Bounds(guess.ravel() - 0.2, guess.ravel() + 0.2)
+        bounds = [(x - 0.2, x + 0.2) for x in guess.ravel()]
         found = scipy.optimize.minimize(
             objective,
             guess.ravel(),

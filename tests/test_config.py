@@ -129,7 +129,7 @@ class _Needs:
 def test_missing_keys_and_nested_mappings() -> None:
     assert from_table(_Needs, {"value": 1, "weights": {"a": 2}}) == _Needs(1, {"a": 2.0})
     assert to_table(_Needs(1, {"a": 2.0})) == {"value": 1, "weights": {"a": 2.0}}
-    with pytest.raises(ConfigError, match="^here: missing key 'value'$"):
+    with pytest.raises(ConfigError, match=r"^here: missing key 'value'$"):
         from_table(_Needs, {}, "here")
     with pytest.raises(ConfigError, match=r"^here\.weights\.a: got 'b', expected a number$"):
         from_table(_Needs, {"value": 1, "weights": {"a": "b"}}, "here")

@@ -1,4 +1,4 @@
-"""The shipped models: whole, reproducible, symmetric, and their forces are their energy's gradient."""
+"""The shipped models: whole, reproducible, symmetric, with forces that are gradients."""
 
 from __future__ import annotations
 

@@ -325,7 +325,7 @@ def test_a_frequency_function_that_does_not_fit_is_refused() -> None:
     make = functools.partial(filled, EuclideanFastAttention, Irreps(0, False), _FEATURES)
     with pytest.raises(ConfigError, match=r"frequency_function: got shape \(3,\), expected \(2,\)"):
         make(_EXACT, frequency_function=lambda *_: np.zeros(3))
-    with pytest.raises(ConfigError, match="frequency_function: .* expected finite numbers"):
+    with pytest.raises(ConfigError, match=r"frequency_function: .* expected finite numbers"):
         make(_EXACT, frequency_function=lambda *_: np.array([0, np.nan]))
     high = functools.partial(make, frequency_function=lambda *_: np.array([0.0, 0.8]))
     with pytest.raises(ConfigError, match=r"frequency of 0\.8 1/Å, .* max_length = 0\.75"):
@@ -384,7 +384,7 @@ def test_the_grid_is_the_smallest_within_the_tolerance() -> None:
 
 def test_a_grid_that_does_not_resolve_is_refused_by_the_smallest_that_does() -> None:
     frequencies = FrequencyConfig(max_frequency=4 * math.pi, max_length=10.0)
-    with pytest.raises(ConfigError, match="grid is 50, .* expected a grid of at least 194 points"):
+    with pytest.raises(ConfigError, match=r"grid is 50, .* expected a grid of at least 194 points"):
         _layer(Irreps(0, False), AttentionConfig(frequencies=frequencies, grid=50))
     # The tensor integration needs more.
     needed = grid_for(4 * math.pi, 10.0, 1e-5, 4)
@@ -397,7 +397,7 @@ def test_a_grid_that_does_not_resolve_is_refused_by_the_smallest_that_does() -> 
     # Taken as it is.
     _layer(Irreps(0, False), AttentionConfig(frequencies=frequencies, grid=50, tolerance=math.inf))
     too_high = FrequencyConfig(max_frequency=1000.0, max_length=10.0)
-    with pytest.raises(ConfigError, match="phase is 1000 .* no Lebedev rule resolves more"):
+    with pytest.raises(ConfigError, match=r"phase is 1000 .* no Lebedev rule resolves more"):
         _layer(Irreps(0, False), AttentionConfig(frequencies=too_high, evaluation="quadrature"))
 
 

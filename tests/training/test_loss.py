@@ -16,7 +16,6 @@ from efa_zoo.graph import stack
 from efa_zoo.mpnn import EnergyModel
 from efa_zoo.training import Batch, batch_errors, batch_loss
 
-
 # Compiled: operation by operation takes longer than the whole.
 _loss = eqx.filter_jit(batch_loss)
 _loss_and_gradient = eqx.filter_jit(eqx.filter_value_and_grad(batch_loss))

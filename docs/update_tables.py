@@ -53,7 +53,7 @@ def dimers() -> Iterator[str]:
             yield f"| {label} | {row['count']} | {' | '.join(cells)} |"
     ranges = [table["long_range"] for table in metrics]
     yield ""
-    yield "Interaction energy at 6 to 15 Å, test split: RMSE (meV) and its share of the label's RMS:"
+    yield "Interaction energy at 6 to 15 Å: RMSE (meV) on the test split, share of the label's RMS:"
     yield ""
     yield f"| pairs | number | label's RMS | {' | '.join(f'`{name}`' for name in names)} |"
     yield "|---|---|---|---|---|"

@@ -37,13 +37,14 @@ ACTIVATIONS: tuple[str, ...] = (
     "soft_sign", "swish",
 )  # fmt: skip
 
-#: Radial basis functions of e3x.
+#: Radial basis functions of e3x; `e3x_…` are those of which we have a more accurate form.
 RADIAL_BASES: tuple[str, ...] = (
     "basic_bernstein", "basic_chebyshev", "basic_fourier", "basic_gaussian",
     "exponential_bernstein", "exponential_chebyshev", "exponential_fourier",
     "exponential_gaussian", "reciprocal_bernstein", "reciprocal_chebyshev",
     "reciprocal_fourier", "reciprocal_gaussian", "rectangular_window", "sinc", "smooth_window",
-    "triangular_window",
+    "triangular_window", "e3x_basic_bernstein", "e3x_exponential_bernstein",
+    "e3x_reciprocal_bernstein",
 )  # fmt: skip
 
 #: Cutoff functions of e3x, and none.
@@ -101,7 +102,7 @@ class MessagePassingConfig:
         if self.radial_scale is not None:
             _check_positive("radial_scale", self.radial_scale)
             _check(
-                not self.radial_basis.startswith("reciprocal"),
+                "reciprocal" not in self.radial_basis,
                 "radial_scale",
                 self.radial_scale,
                 f"none, because {self.radial_basis} has no scale",

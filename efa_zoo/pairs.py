@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import e3x
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -59,7 +58,7 @@ def pair_basis(graph: Graph, config: MessagePassingConfig) -> Pairs:
     displacements = jnp.where(mask[..., None], displacements, jnp.eye(3, dtype=positions.dtype)[0])
     distances = jnp.sqrt(jnp.sum(displacements**2, axis=-1))
     unit = displacements / distances[..., None]
-    radial = _radial_functions(distances, config)
+    radial = radial_functions(distances, config)
     angular = e3x.so3.spherical_harmonics(
         unit, config.degree, r_is_normalized=True, normalization="racah"
     )
@@ -72,22 +71,3 @@ def pair_basis(graph: Graph, config: MessagePassingConfig) -> Pairs:
 
 def _all_pairs_are_cheaper(atoms: int, neighbors: int) -> bool:
     return atoms <= max(16, 3 * neighbors)
-
-
-def _radial_functions(
-    distances: Float[Array, "*shape"], config: MessagePassingConfig
-) -> Float[Array, "*shape num_radial"]:
-    function = getattr(e3x.nn, config.radial_basis)
-    options = {}
-    if not config.radial_basis.startswith(("exponential", "reciprocal")):
-        options["limit"] = config.cutoff if config.radial_scale is None else config.radial_scale
-    elif config.radial_scale is not None:
-        options["gamma"] = config.radial_scale
-    # e3x mixes weak and strong dtypes in its radial functions.
-    with jax.numpy_dtype_promotion("standard"):
-        radial = function(distances, config.num_radial, **options)
-        if config.cutoff_function == "none":
-            cut = jnp.ones_like(distances)
-        else:
-            cut = getattr(e3x.nn, config.cutoff_function)(distances, cutoff=config.cutoff)
-        return (radial * cut[..., None]).astype(distances.dtype)

@@ -77,7 +77,7 @@ class Molecule:
     def random(cls, config: ModelConfig, atoms: int = 4, seed: int = 0) -> Molecule:
         rng = np.random.default_rng(seed)
         while True:
-            positions = 1.3 * rng.normal(size=(atoms, 3))
+            positions = rng.normal(size=(atoms, 3))
             distances = np.linalg.norm(positions[:, None] - positions, axis=-1) + 9 * np.eye(atoms)
             if distances.min() > 0.8:
                 break
@@ -141,9 +141,12 @@ def _check_symmetries(config: ModelConfig, tolerance: float, dtype: type = np.fl
 
     graphs = [
         graph,
-        *(molecule.moved(motion).graph(_CUTOFF_OF(config), **options) for motion in MOTIONS),
+        *(
+            molecule.moved(motion).graph(config.message_passing.cutoff, **options)
+            for motion in MOTIONS
+        ),
         with_positions(molecule.positions + np.array([2.0, -1.0, 0.5])),
-        molecule.ordered(order).graph(_CUTOFF_OF(config), **options),
+        molecule.ordered(order).graph(config.message_passing.cutoff, **options),
         *(with_positions(molecule.positions + k * step * direction) for k in (-2, -1, 1, 2)),
     ]
     atomic, forces = _evaluate(model, graphs)
@@ -152,24 +155,23 @@ def _check_symmetries(config: ModelConfig, tolerance: float, dtype: type = np.fl
     assert not atomic[:, 4:].any()
     assert not forces[:, 4:].any()
     atomic, forces = atomic[:, :4], forces[:, :4]
-    assert np.abs(forces[0]).max() > 1e-3
+    # Networks that hardly interact have forces below the rounding of their energies.
+    scale = max(np.abs(atomic[0]).max(), np.abs(forces[0]).max())
+    close = functools.partial(np.testing.assert_allclose, rtol=0, atol=tolerance * scale)
     for motion, energies, moved in zip(MOTIONS, atomic[1:3], forces[1:3], strict=True):
-        assert_close(energies, atomic[0], tolerance)
-        assert_close(moved, motion.vectors(forces[0]), tolerance)
-    assert_close(atomic[3], atomic[0], tolerance)
-    assert_close(forces[3], forces[0], tolerance)
-    assert_close(atomic[4], atomic[0][order], tolerance)
-    assert_close(forces[4], forces[0][order], tolerance)
-    assert_close(np.sum(forces[0], axis=0) + 1, np.ones(3), 10 * tolerance)
+        close(energies, atomic[0])
+        close(moved, motion.vectors(forces[0]))
+    close(atomic[3], atomic[0])
+    close(forces[3], forces[0])
+    close(atomic[4], atomic[0][order])
+    close(forces[4], forces[0][order])
+    close(np.sum(forces[0], axis=0), 0)
     if dtype is np.float64:
         energy = atomic[5:].sum(axis=1)
         derivative = (energy[0] - 8 * energy[1] + 8 * energy[2] - energy[3]) / (12 * step)
         expected = -np.sum(forces[0] * direction)
-        assert abs(derivative - expected) < 1e-7 * max(1, np.abs(forces[0]).max())
-
-
-def _CUTOFF_OF(config: ModelConfig) -> float:
-    return config.message_passing.cutoff
+        assert abs(derivative - expected) < 1e-7 * scale
+    assert config.message_passing != _LOCAL or np.abs(forces[0]).max() > 1e-2 * scale
 
 
 def _symmetric(config: ModelConfig) -> ModelConfig:
@@ -181,7 +183,7 @@ def _symmetric(config: ModelConfig) -> ModelConfig:
 
 
 @hypothesis.settings(
-    max_examples=7,
+    max_examples=6,
     derandomize=True,
     deadline=None,
     database=None,
@@ -200,7 +202,7 @@ _WITH_KINKS = ("rectangular_window", "triangular_window")
 
 def test_every_radial_basis_gives_smooth_energies(x64: None) -> None:
     # Distances from near to beyond the cutoff; the derivative is checked along the whole way.
-    config = dataclasses.replace(_TINY, attention=None, features=2)
+    config = dataclasses.replace(_TINY, attention=None)
     distances = np.linspace(0.7, 4.2, 15)
     step = 1e-3
     rows = [
@@ -222,7 +224,7 @@ def test_every_radial_basis_gives_smooth_energies(x64: None) -> None:
     models = []
     smooth = [basis for basis in RADIAL_BASES if basis not in _WITH_KINKS]
     for basis in smooth:
-        local = dataclasses.replace(_LOCAL, radial_basis=basis)
+        local = dataclasses.replace(_LOCAL, degree=0, radial_basis=basis)
         models.append(_model(dataclasses.replace(config, message_passing=local)))
     arrays, whole = partitioned(models)
 
@@ -288,7 +290,7 @@ def _derivatives(model: EnergyModel, batch: Graph, directions: np.ndarray) -> tu
 @pytest.mark.parametrize(
     ("config", "all_pairs"),
     [
-        (_RICH, True),
+        (dataclasses.replace(_RICH, self_interaction=False, dipole_embedding=False), True),
         (
             dataclasses.replace(
                 _TINY,
@@ -362,10 +364,10 @@ def test_fragments_out_of_reach_add_up_and_attention_reaches_them(x64: None) -> 
     assert_close(forces[0, :3], forces[2, :3], 1e-10)
     assert not forces[0, 3].any()
     assert energy[3] != 0
-    emulated = dataclasses.replace(local, attention=_EXACT, emulate_attention=True)
+    emulated = dataclasses.replace(_TINY, emulate_attention=True)
     energy = _evaluate(_model(emulated), graphs)[0].sum(axis=1)
     assert abs(energy[0] - energy[2] - energy[3]) < 1e-10 * np.abs(energy).max()
-    energy = _evaluate(_model(dataclasses.replace(local, attention=_EXACT)), graphs)[0].sum(axis=1)
+    energy = _evaluate(_model(_TINY), graphs)[0].sum(axis=1)
     assert abs(energy[0] - energy[1]) > 1e-4 * np.abs(energy).max()
 
 
@@ -390,6 +392,7 @@ def test_a_new_network_predicts_zero_unless_asked_otherwise() -> None:
     random = EnergyModel(_TINY, key=jax.random.key(0))
     assert not quick_jit(zero)(graph).any()
     assert quick_jit(random)(graph).all()
+    assert random.interactions[0].switch == 0.5
     for block in zero.interactions:
         assert not block.local_mlp.second.weight.any()
         assert block.local_mlp.first.weight.all()
@@ -512,8 +515,6 @@ def test_updates_are_weighed_by_a_switch_or_added(x64: None) -> None:
     embedded = model.embedding(jnp.asarray(graph.atomic_numbers))[:, 0, 0] @ model.readout
     added, weighed = (np.asarray(quick_jit(m)(graph)) - embedded for m in (model, same))
     assert_close(weighed, added * 0.5 / (1 + np.exp(-0.5)), 1e-12)
-    fresh = eqx.filter_jit(EnergyModel)(_TINY, key=jax.random.key(0))
-    assert fresh.interactions[0].switch == 0.5
 
 
 def test_weights_take_the_wanted_dtype(x64: None) -> None:
@@ -529,11 +530,13 @@ def test_no_dtype_is_promoted_silently(evaluation: str) -> None:
     )
     graph = Molecule.random(config).graph(_CUTOFF, dtype=np.float32)
     model = _model(config)
-    for x64 in (False, True):
-        # Weights and positions stay float32 where 64-bit types are enabled.
-        with jax.enable_x64(x64), jax.numpy_dtype_promotion("strict"):
-            energies, forces = jax.eval_shape(functools.partial(energy_and_forces, model), graph)
-        assert energies.dtype == forces.dtype == jnp.float32
+    evaluate = functools.partial(energy_and_forces, model)
+    with jax.numpy_dtype_promotion("strict"):
+        jax.eval_shape(evaluate, graph)
+    # Weights and positions stay float32 where 64-bit types are enabled.
+    with jax.enable_x64(True):
+        energies, forces = jax.eval_shape(evaluate, graph)
+    assert energies.dtype == forces.dtype == jnp.float32
 
 
 def test_dipoles_are_needed_or_refused() -> None:

@@ -323,12 +323,14 @@ class ModelOptions:
                 "emulate_attention": bool(self.emulate_era_block),
             }
         fixed_range = not self.radial_basis_fn.startswith(("exponential_", "reciprocal_"))
+        # Theirs are e3x's Bernstein polynomials; ours differ from them in the seventh digit.
+        prefix = "e3x_" if self.radial_basis_fn.endswith("_bernstein") else ""
         with reference_names("model"):
             message_passing = MessagePassingConfig(
                 cutoff=self.cutoff,
                 degree=self.mp_max_degree,
                 num_radial=self.mp_num_basis_fn,
-                radial_basis=self.radial_basis_fn,
+                radial_basis=prefix + self.radial_basis_fn,
                 radial_scale=1.0 if fixed_range else None,
                 cutoff_function=self.cutoff_fn or "none",
             )

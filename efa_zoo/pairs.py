@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 from efa_zoo._typing import contract
 from efa_zoo.config import MessagePassingConfig
 from efa_zoo.graph import Graph, check_molecule
+from efa_zoo.radial import radial_functions
 
 __all__ = ["Pairs", "pair_basis"]
 

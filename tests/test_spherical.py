@@ -100,7 +100,7 @@ def test_message_pass_is_that_of_e3x_in_both_layouts(
     irreps: Irreps,
     outputs: list[tuple[int | None, bool]],
 ) -> None:
-    config = MessagePassingConfig(cutoff=2.5, degree=2, num_radial=4)
+    config = MessagePassingConfig(cutoff=2.5, degree=2, num_radial=4, radial_basis="sinc")
     graph = _molecule().pad(None, 3)
     dst, slot = np.nonzero(graph.neighbor_mask)
     src = np.asarray(graph.neighbors)[dst, slot]
@@ -133,7 +133,7 @@ def test_message_pass_is_that_of_e3x_in_both_layouts(
             jnp.asarray(graph.positions[src] - graph.positions[dst]),
             max_degree=2,
             num=4,
-            radial_fn=e3x.nn.reciprocal_bernstein,
+            radial_fn=lambda r, num: e3x.nn.sinc(r, num, limit=2.5),
             cutoff_fn=lambda r: e3x.nn.smooth_cutoff(r, cutoff=2.5),
         )
         results = [[theirs(layer, x, basis) for layer in layers]]

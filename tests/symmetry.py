@@ -19,7 +19,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def quick_jit(function: _F) -> _F:
-    """`jax.jit` that compiles as fast as it can: what a test compiles it runs only once or twice."""
+    """`jax.jit` that compiles as fast as it can: what a test compiles it runs once or twice."""
     # A function of its own: modules cannot be hashed, and what was compiled before is not reused.
     return jax.jit(  # type: ignore[return-value]
         lambda *xs, **kws: function(*xs, **kws), compiler_options=_quick_options()

@@ -526,17 +526,13 @@ def test_weights_take_the_wanted_dtype(x64: None) -> None:
     assert {leaf.dtype for leaf in jax.tree.leaves(model)} == {np.dtype("float32")}
 
 
-@pytest.mark.parametrize("evaluation", ["exact", "quadrature"])
-def test_no_dtype_is_promoted_silently(evaluation: str) -> None:
-    assert _RICH.attention is not None
-    config = dataclasses.replace(
-        _RICH, attention=dataclasses.replace(_RICH.attention, evaluation=evaluation)
-    )
-    graph = Molecule.random(config).graph(_CUTOFF, dtype=np.float32)
-    model = _model(config)
-    evaluate = functools.partial(energy_and_forces, model)
-    with jax.numpy_dtype_promotion("strict"):
-        jax.eval_shape(evaluate, graph)
+def test_no_dtype_is_promoted_silently() -> None:
+    quadrature = dataclasses.replace(_EXACT, evaluation="quadrature")
+    for config in (_RICH, dataclasses.replace(_TINY, attention=quadrature)):
+        graph = Molecule.random(config).graph(_CUTOFF, dtype=np.float32)
+        evaluate = functools.partial(energy_and_forces, _model(config))
+        with jax.numpy_dtype_promotion("strict"):
+            jax.eval_shape(evaluate, graph)
     # Weights and positions stay float32 where 64-bit types are enabled.
     with jax.enable_x64(True):
         energies, forces = jax.eval_shape(evaluate, graph)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -142,5 +143,6 @@ def test_every_option_changes_the_weights(option: dict[str, Any]) -> None:
     assert not np.allclose(changed[-1].model.matrix, usual[-1].model.matrix, rtol=1e-4)
 
 
+@functools.cache
 def _default_run() -> tuple[list[TrainingState], list[float]]:
     return _run(_CONFIG, 2)

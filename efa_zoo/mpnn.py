@@ -237,10 +237,12 @@ class EnergyModel(eqx.Module):
             x = jnp.concatenate([x, dipoles], axis=-2)
         elif graph.atomic_dipoles is not None:
             raise InputError("atomic_dipoles: given, expected None for this model")
-        pairs = pair_basis(graph, self.config.message_passing)
-        for interaction in self.interactions:
-            x = interaction(x, pairs, positions, mask)
-        energies = change_irreps(x, _SCALARS)[:, 0, 0, :] @ self.readout
+        # Accelerators would round the factors of float32 products, and lose the symmetry.
+        with jax.default_matmul_precision("highest"):
+            pairs = pair_basis(graph, self.config.message_passing)
+            for interaction in self.interactions:
+                x = interaction(x, pairs, positions, mask)
+            energies = change_irreps(x, _SCALARS)[:, 0, 0, :] @ self.readout
         return jnp.where(mask, energies + self.element_bias[numbers], 0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import e3x
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -20,14 +21,26 @@ class Pairs(eqx.Module):
 
     Attributes:
         radial: `[atoms, neighbors, num_radial]`, with the cutoff function.
-        angular: `[atoms, neighbors, (degree + 1)²]`, spherical harmonics of the unit vector from
+        angular: `[atoms, (degree + 1)², neighbors]`, spherical harmonics of the unit vector from
             the atom to its neighbour, in Racah's normalisation.
         neighbors: `[atoms, neighbors]`, or None if neighbour j of every atom is atom j.
     """
 
     radial: Float[Array, "atoms neighbors num_radial"]
-    angular: Float[Array, "atoms neighbors components"]
+    angular: Float[Array, "atoms components neighbors"]
     neighbors: Int[Array, "atoms neighbors"] | None
+
+    def of_neighbors(
+        self, features: Float[Array, "all_atoms *rest"]
+    ) -> Float[Array, "atoms neighbors *rest"]:
+        """Features of the other atom of every pair."""
+        if self.neighbors is not None:
+            return features[self.neighbors]
+        # XLA's CPU code for sums that are fused with other work is slow. The barriers keep the
+        # transpose of this broadcast, a sum over atoms, by itself.
+        features = jax.lax.optimization_barrier(features)
+        shape = (self.radial.shape[0], *features.shape)
+        return jax.lax.optimization_barrier(jnp.broadcast_to(features, shape))
 
 
 @contract
@@ -65,10 +78,11 @@ def pair_basis(graph: Graph, config: MessagePassingConfig) -> Pairs:
     )
     return Pairs(
         jnp.where(mask[..., None], radial, 0),
-        angular.astype(positions.dtype),
+        jnp.swapaxes(angular.astype(positions.dtype), 1, 2),
         None if dense else neighbors,
     )
 
 
 def _all_pairs_are_cheaper(atoms: int, neighbors: int) -> bool:
-    return atoms <= max(16, 3 * neighbors)
+    # Sizes that `jax.export` leaves open are no integers, and cannot be compared.
+    return isinstance(atoms, int) and isinstance(neighbors, int) and atoms <= max(16, 3 * neighbors)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from efa_zoo._typing import contract
+from efa_zoo.blocks import block_size, lanes, map_blocks
 from efa_zoo.config import ACTIVATIONS
 from efa_zoo.coupling import Coupling, Irreps, clebsch_gordan, repeat_degrees
 from efa_zoo.errors import ConfigError
@@ -98,8 +99,15 @@ class Dense(eqx.Module):
         if self.irreps == Irreps(0, False):
             output = features @ self.weight[0, 0]
             return output if self.bias is None else output + self.bias
-        weight = repeat_degrees(self.weight, self.irreps.degree, axis=1)
-        output = jnp.einsum("...pmi,pmio->...pmo", features, weight)
+        sizes = [2 * l + 1 for l in range(self.irreps.degree + 1)]
+        blocks = jnp.split(features, np.cumsum(sizes)[:-1], axis=-2)
+        output = jnp.concatenate(
+            [
+                jnp.einsum("...pmi,pio->...pmo", block, self.weight[:, l])
+                for l, block in enumerate(blocks)
+            ],
+            axis=-2,
+        )
         return output if self.bias is None else output.at[..., 0, 0, :].add(self.bias)
 
 
@@ -179,6 +187,10 @@ class Embed(eqx.Module):
         return rows[:, None, None, :]
 
 
+#: Pairs of atoms of a block of message passing.
+_BLOCK_OF_PAIRS = 1024
+
+
 class MessagePass(eqx.Module):
     """Sum over neighbours of the tensor product of a radial-angular filter with their features.
 
@@ -243,75 +255,69 @@ class MessagePass(eqx.Module):
         Array, "atoms {self.coupling.output.parities} {self.coupling.output.components} features"
     ]:
         """Pass messages along all pairs."""
-        if self.coupling.second == _SCALARS:
-            product = self._sum_of_scalars(features[:, 0, 0, :], pairs)
-            return self.coupling.couple(product[:, :, None, None, :], self.weights)
         if self.coupling.output == _SCALARS:
-            return self._sum_to_scalars(features, pairs)[:, None, None, :]
-        kernel = self.coupling.kernel(self.weights)
+            sum_neighbors, components = self._sum_to_scalars, self._scalar_parts(features)
+        else:
+            sum_neighbors, components = self._sum_products, features
         if pairs.neighbors is None:
-            # Features first: every product is a batch of matrix products without a transpose.
-            angular = jnp.moveaxis(pairs.angular, -1, -2)
-            filters = jnp.concatenate(
-                [
-                    jnp.einsum("ijn,nf->fij", pairs.radial, self.filter[l])[:, :, None, :]
-                    * angular[:, block]
-                    for l, block in enumerate(self._blocks)
-                ],
-                axis=2,
-            )
-            product = jnp.einsum("fiaj,jpmf->fiapm", filters, features)
-            return jnp.einsum("fiapm,apmqcf->iqcf", product, kernel)
-        filters = jnp.concatenate(
-            [
-                (pairs.radial @ self.filter[l])[:, :, None, :] * pairs.angular[:, :, block, None]
-                for l, block in enumerate(self._blocks)
-            ],
-            axis=2,
+            return sum_neighbors(pairs, components)
+        atoms, neighbors = pairs.neighbors.shape
+        size = block_size(atoms, neighbors, _BLOCK_OF_PAIRS)
+        return map_blocks(
+            lambda block: sum_neighbors(block, components), pairs, size, lanes=lanes()
         )
-        product = jnp.einsum("ijaf,ijpmf->iapmf", filters, features[pairs.neighbors])
-        return jnp.einsum("iapmf,apmqcf->iqcf", product, kernel)
+
+    def _sum_products(
+        self, pairs: Pairs, features: Float[Array, "all_atoms parities components features"]
+    ) -> Float[Array, "atoms parities3 components3 features"]:
+        """Neighbour sum of filters times features, then their coupling."""
+        others = pairs.of_neighbors(features)
+        shape = others.shape
+        products = []
+        for l, block in enumerate(self._blocks):
+            filters = self._filter(pairs, l)[:, :, None, None, :]
+            scaled = (filters * others).reshape(pairs.radial.shape[0], shape[1], -1)
+            products.append(jnp.einsum("iaj,ijx->iax", pairs.angular[:, block], scaled))
+        product = jnp.concatenate(products, axis=1)
+        product = product.reshape(*product.shape[:2], *shape[2:])
+        return self.coupling.couple(product, self.weights)
+
+    def _filter(self, pairs: Pairs, degree: int) -> Float[Array, "atoms neighbors features"]:
+        """Filters of one degree."""
+        return jax.lax.optimization_barrier(pairs.radial @ self.filter[degree])
 
     @property
     def _blocks(self) -> list[slice]:
         """Components of each degree of the filters."""
         return [slice(l * l, (l + 1) ** 2) for l in range(self.coupling.first.degree + 1)]
 
-    def _sum_of_scalars(
-        self, scalars: Float[Array, "atoms features"], pairs: Pairs
+    def _scalar_parts(
+        self, features: Float[Array, "atoms parities components features"]
     ) -> Float[Array, "atoms components features"]:
-        """Neighbour sum of filters times scalars, without forming the filters."""
-        others = scalars if pairs.neighbors is None else scalars[pairs.neighbors]
-        return jnp.concatenate(
-            [
-                jnp.einsum(
-                    "ijm,ijf->imf",
-                    pairs.angular[:, :, block],
-                    (pairs.radial @ self.filter[l]) * others,
-                )
-                for l, block in enumerate(self._blocks)
-            ],
-            axis=1,
-        )
-
-    def _sum_to_scalars(
-        self, features: Float[Array, "atoms parities components features"], pairs: Pairs
-    ) -> Float[Array, "atoms features"]:
-        """Neighbour sum coupled to proper scalars, which pairs every component with itself."""
+        """Proper components that couple to a scalar with a filter, times their constants."""
         first, second, _ = self.coupling
         degree = min(first.degree, second.degree)
         proper = change_irreps(features, Irreps(degree, False))[:, 0]
-        total = jnp.zeros_like(features[:, 0, 0, :])
-        for l, block in enumerate(self._blocks[: degree + 1]):
+        factors = []
+        for l in range(degree + 1):
             path = self.coupling.path_index[0, l, l % 2 * second.pseudotensors, l, 0, 0]
-            angular = pairs.angular[:, :, block]
-            components = proper[:, block] * (_self_coupling(l) * self.weights[path])
-            if pairs.neighbors is None:
-                projected = jnp.einsum("ijm,jmf->ijf", angular, components)
-            else:
-                projected = jnp.einsum("ijm,ijmf->ijf", angular, components[pairs.neighbors])
-            total = total + jnp.sum((pairs.radial @ self.filter[l]) * projected, axis=1)
-        return total
+            factors.append(_self_coupling(l) * self.weights[path])
+        return proper * repeat_degrees(jnp.stack(factors), degree, axis=0)
+
+    def _sum_to_scalars(
+        self, pairs: Pairs, parts: Float[Array, "all_atoms components features"]
+    ) -> Float[Array, "atoms 1 1 features"]:
+        """Neighbour sum coupled to proper scalars, which pairs every component with itself."""
+        columns = [pairs.of_neighbors(part) for part in jnp.split(parts, parts.shape[1], axis=1)]
+        total = 0
+        for l in range(Irreps.of(parts[:, None]).degree + 1):
+            projected = sum(
+                pairs.angular[:, m, :, None] * columns[m][:, :, 0]
+                for m in range(l * l, (l + 1) ** 2)
+            )
+            total = total + self._filter(pairs, l) * projected
+        total = jnp.sum(jax.lax.optimization_barrier(total), axis=1)
+        return total[:, None, None, :]
 
 
 def _self_coupling(degree: int) -> float:

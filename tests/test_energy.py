@@ -11,8 +11,15 @@ from jaxtyping import TypeCheckError
 from symmetry import assert_close
 
 from efa_zoo._typing import CONTRACTS
-from efa_zoo.energy import energy, energy_and_forces
+from efa_zoo.config import ModelConfig
+from efa_zoo.energy import (
+    batch_energy_and_forces,
+    energy,
+    energy_and_forces,
+    molecules_at_once,
+)
 from efa_zoo.graph import Graph, stack
+from efa_zoo.mpnn import EnergyModel
 
 
 def _springs(graph: Graph) -> jax.Array:
@@ -63,3 +70,27 @@ def test_wrong_arguments_are_refused_by_name(function: object, jit: bool) -> Non
         function(3, graph)  # type: ignore[operator]
     with pytest.raises(TypeCheckError):
         function(lambda g: g.positions, graph)  # type: ignore[operator]
+
+
+def test_a_batch_that_is_cut_gives_what_vmap_gives(x64: None) -> None:
+    config = ModelConfig(features=4, iterations=1, highest_atomic_number=8)
+    model = EnergyModel(config, key=jax.random.key(0))
+    rng = np.random.default_rng(0)
+    graphs = stack(
+        [
+            Graph.from_arrays(
+                rng.integers(1, 9, atoms),
+                2 * rng.permutation(27)[:atoms, None] // [9, 3, 1] % 3 + rng.random((atoms, 3)),
+                5.0,
+                num_atoms=8,
+                dtype=np.float64,
+            )
+            for atoms in rng.integers(2, 9, 19)
+        ]
+    )
+    assert molecules_at_once(graphs)[0] < 19
+    cut = batch_energy_and_forces(model, graphs)
+    whole = jax.vmap(lambda graph: energy_and_forces(model, graph))(graphs)
+    for a, b in zip(cut, whole, strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)

@@ -45,7 +45,7 @@ def _by_pair(pairs: Pairs, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
     atom, slot = np.nonzero(graph.neighbor_mask)
     if pairs.neighbors is None:
         slot = np.asarray(graph.neighbors)[atom, slot]
-    return np.asarray(pairs.radial)[atom, slot], np.asarray(pairs.angular)[atom, slot]
+    return np.asarray(pairs.radial)[atom, slot], np.asarray(pairs.angular)[atom, :, slot]
 
 
 def test_functions_are_those_of_e3x(x64: None) -> None:

@@ -38,6 +38,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from efa_zoo._typing import contract
+from efa_zoo.attention.trigonometry import sine_and_cosine
 from efa_zoo.errors import InputError
 
 __all__ = ["reduced_spherical_bessel", "reduced_spherical_bessel_by_degree", "spherical_bessel"]
@@ -50,42 +51,6 @@ def _switching_point(max_degree: int) -> float:
     units in the last place there, and the power series is still short.
     """
     return max(1.0, 0.5 * max_degree * (max_degree + 1))
-
-
-def _half_pi_parts() -> tuple[float, float, float]:
-    """pi/2 as a sum of three numbers, the first two short enough for exact float32 products."""
-    first = round(math.pi / 2 * 2**11) / 2**11
-    second = round((math.pi / 2 - first) * 2**23) / 2**23
-    return first, second, math.pi / 2 - first - second
-
-
-def _sine_and_cosine(x: Array) -> tuple[Array, Array]:
-    """sin(x) and cos(x); in float32 from one shared argument reduction.
-
-    XLA's own float32 sine takes most of the time of everything in this file on a CPU, and is
-    repeated in every output that uses it. Beyond |x| of 6000 the error grows like that of the
-    rounded argument; this file divides both by x, which undoes it.
-    """
-    if x.dtype != jnp.float32:
-        return jnp.sin(x), jnp.cos(x)
-    first, second, third = _half_pi_parts()
-    turns = jnp.round(x * (2 / math.pi))
-    angle = ((x - turns * first) - turns * second) - turns * third
-    # Rounding can leave a little more than pi/4, and arguments above 1e7 anything at all.
-    angle = jnp.clip(angle, -1.0, 1.0)
-    square = angle * angle
-    sine, cosine = jnp.ones_like(x), jnp.ones_like(x)
-    for k in (4, 3, 2, 1):
-        sine = 1.0 - square * (1 / (2 * k * (2 * k + 1))) * sine
-    for k in (5, 4, 3, 2, 1):
-        cosine = 1.0 - square * (1 / (2 * k * (2 * k - 1))) * cosine
-    sine = sine * angle
-    quadrant = turns.astype(jnp.int32)
-    odd = (quadrant & 1) == 1
-    sine, cosine = jnp.where(odd, cosine, sine), jnp.where(odd, sine, cosine)
-    sine = jnp.where((quadrant & 2) == 2, -sine, sine)
-    cosine = jnp.where(((quadrant + 1) & 2) == 2, -cosine, cosine)
-    return sine, cosine
 
 
 def _series(degree: int, t: Array, limit: float) -> Array:
@@ -121,14 +86,14 @@ def _reduced(max_degree: int, t: Array) -> tuple[Array, ...]:
     if max_degree == 0:
         # The quotient is accurate down to any t > 0.
         x = jnp.sqrt(jnp.where(t > 0, t, 1.0))
-        return (jnp.where(t > 0, _sine_and_cosine(x)[0] / x, 1.0),)
+        return (jnp.where(t > 0, sine_and_cosine(x)[0] / x, 1.0),)
     limit = _switching_point(max_degree)
     low = t < limit
     near = _reduced_near_zero(max_degree, jnp.minimum(t, limit), limit)
     square = jnp.maximum(t, limit)
     inverse = 1.0 / square
     x = jnp.sqrt(square)
-    sine, cosine = _sine_and_cosine(x)
+    sine, cosine = sine_and_cosine(x)
     far = [sine * (x * inverse)]
     far.append((far[0] - cosine) * inverse)
     for degree in range(1, max_degree):
@@ -148,7 +113,7 @@ def _ordinary(max_degree: int, x: Array) -> tuple[Array, ...]:
         near.append(value * power)
         power = power * small
     inverse = 1.0 / jnp.where(low, 1.0, x)
-    sine, cosine = _sine_and_cosine(x)
+    sine, cosine = sine_and_cosine(x)
     far = [sine * inverse]
     if max_degree > 0:
         far.append((far[0] - cosine) * inverse)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from efa_zoo._typing import contract
 from efa_zoo.attention.bessel import reduced_spherical_bessel_by_degree
-from efa_zoo.coupling import repeat_degrees
+from efa_zoo.blocks import block_size, lanes, map_blocks
 
 __all__ = ["attend_exact"]
 
@@ -42,12 +42,34 @@ def attend_exact(
     Returns:
         One result per component of the spherical harmonics.
     """
-    size = query.shape[1] * query.shape[2] * 2
     if atom_mask is not None:
         value = jnp.where(atom_mask[:, None], value, 0)
-    displacements = positions[None, :, :] - positions[:, None, :]
+
+    def attend(rows: tuple[Array, Array]) -> Array:
+        return _attend_rows(*rows, key, value, positions, frequencies, degree)
+
+    size = block_size(query.shape[0], positions.shape[0] * frequencies.shape[0], _BLOCK_OF_PHASES)
+    return map_blocks(attend, (query, positions), size, lanes=lanes())
+
+
+#: Pairs of atoms times frequencies of a block.
+_BLOCK_OF_PHASES = 2**17
+
+
+def _attend_rows(
+    query: Float[Array, "rows channels pairs 2"],
+    own: Float[Array, "rows 3"],
+    key: Float[Array, "atoms channels pairs 2"],
+    value: Float[Array, "atoms values"],
+    positions: Float[Array, "atoms 3"],
+    frequencies: Float[Array, " pairs"],
+    degree: int,
+) -> Float[Array, "rows components values"]:
+    """What some of the atoms get from all."""
+    size = query.shape[1] * query.shape[2] * 2
+    displacements = positions[None, :, :] - own[:, None, :]
     squared = jnp.sum(displacements**2, axis=-1) * (frequencies**2)[:, None, None]
-    radial = reduced_spherical_bessel_by_degree(degree, squared)  # each [pairs, atoms, atoms]
+    radial = reduced_spherical_bessel_by_degree(degree, squared)  # each [pairs, rows, atoms]
     products = [jnp.einsum("ipcs,jpcs->cij", query, key) * size**-0.5]
     if degree > 0:
         turned = jnp.stack([-query[..., 1], query[..., 0]], axis=-1)
@@ -55,9 +77,13 @@ def attend_exact(
     kernels = []
     for l in range(degree + 1):
         factor = (-1.0) ** (l // 2) * frequencies**l if l else jnp.ones_like(frequencies)
-        kernels.append(jnp.einsum("c,cij,cij->ij", factor, radial[l], products[l % 2]))
+        kernels.append(jnp.sum(factor[:, None, None] * radial[l] * products[l % 2], axis=0))
     if degree == 0:
         return jnp.einsum("ij,jv->iv", kernels[0], value)[:, None, :]
     solid = e3x.so3.solid_harmonics(displacements, degree).astype(value.dtype)
-    weights = repeat_degrees(jnp.stack(kernels), degree, 0)
-    return jnp.einsum("aij,ija,jv->iav", weights, solid, value)
+    solid = jnp.split(jnp.moveaxis(solid, -1, 0), [l * l for l in range(1, degree + 1)])
+    attended = [
+        jnp.einsum("aij,jv->iav", kernel * part, value)
+        for kernel, part in zip(kernels, solid, strict=True)
+    ]
+    return jnp.concatenate(attended, axis=1)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from efa_zoo._typing import contract
+from efa_zoo.attention.cost import AttentionCost
 from efa_zoo.attention.exact import attend_exact
 from efa_zoo.attention.grids import check_grid, grid_for, lebedev_grid
 from efa_zoo.attention.integration import TensorIntegration
@@ -148,23 +149,45 @@ class EuclideanFastAttention(eqx.Module):
         return jnp.asarray(self.frequency_function(pairs, self.config.frequencies), dtype or float)
 
     def evaluation_for(self, num_atoms: int) -> str:
-        """The evaluation that a molecule of this static size takes, "exact" or "quadrature"."""
+        """The evaluation that a molecule of this static size takes, "exact" or "quadrature".
+
+        "auto" takes the exact form where it is cheap enough, or where no grid would resolve the
+        phases; see `efa_zoo.attention.cost`.
+        """
         if self.config.evaluation != "auto":
             return self.config.evaluation
-        return "exact" if num_atoms <= _EXACT_UP_TO else "quadrature"
+        try:
+            exact_up_to = self.cost.exact_up_to
+        except ConfigError:
+            return "exact"
+        return "exact" if num_atoms <= exact_up_to else "quadrature"
+
+    @property
+    def cost(self) -> AttentionCost:
+        """What the evaluations cost."""
+        features = self.config.query_key_features or self.features
+        return AttentionCost(
+            channels=self.query_key_irreps.parities * self.query_key_irreps.components,
+            pairs=features // 2,
+            values=self.value_irreps.parities * self.value_irreps.components * self.value_features,
+            degree=self.spherical_degree,
+            directions=self._grid_points(),
+        )
 
     def grid(self) -> tuple[np.ndarray, np.ndarray]:
         """Directions `[points, 3]` and weights `[points]` of the quadrature."""
+        return lebedev_grid(self._grid_points())
+
+    def _grid_points(self) -> int:
         config = self.config
-        points = config.grid
-        if points is None:
-            points = grid_for(
-                config.frequencies.max_frequency,
-                config.frequencies.max_length,
-                config.tolerance,
-                self.spherical_degree,
-            )
-        return lebedev_grid(points)
+        if config.grid is not None:
+            return config.grid
+        return grid_for(
+            config.frequencies.max_frequency,
+            config.frequencies.max_length,
+            config.tolerance,
+            self.spherical_degree,
+        )
 
     @contract
     def query_key_value(
@@ -212,6 +235,11 @@ class EuclideanFastAttention(eqx.Module):
         Returns:
             Features of the atoms, of irreps `self.irreps`.
         """
+        # Accelerators would round the factors of float32 products, and lose the symmetry.
+        with jax.default_matmul_precision("highest"):
+            return self._attend(features, positions, atom_mask)
+
+    def _attend(self, features: Array, positions: Array, atom_mask: Array | None) -> Array:
         query, key, value = self.query_key_value(features)
         flat = value.reshape(value.shape[0], -1)
         frequencies = self.current_frequencies(features.dtype)
@@ -238,9 +266,6 @@ class EuclideanFastAttention(eqx.Module):
 
 
 _T = TypeVar("_T")
-
-#: Largest number of atoms for which `evaluation="auto"` sums over pairs.
-_EXACT_UP_TO = 768
 
 
 def _or(value: _T | None, default: _T) -> _T:

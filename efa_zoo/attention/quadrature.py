@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,11 +9,10 @@ from jaxtyping import Array, Bool, Float
 
 from efa_zoo._typing import contract
 from efa_zoo.attention.rotary import rotary_phases, rotate_pairs
+from efa_zoo.attention.trigonometry import sine_and_cosine
+from efa_zoo.blocks import block_size, lanes, map_blocks, sum_blocks
 
 __all__ = ["attend_along", "attend_quadrature"]
-
-#: Rotated query elements held at once; larger problems go through the grid in blocks.
-_BLOCK_ELEMENTS = 4_000_000
 
 
 @contract
@@ -68,8 +65,9 @@ def attend_quadrature(
 ) -> Float[Array, "atoms components values"]:
     """Integrate attention along directions against functions on the sphere, Σ_g w_ga B_g.
 
-    The grid is summed before anything else, in blocks that are recomputed in the backward pass,
-    so that memory does not grow with atoms times grid points.
+    Two passes over blocks of atoms, which are recomputed in the backward pass: the first sums keys
+    times values for every direction, the second asks them. Memory is that of the features plus
+    that of the sums, and never atoms times grid points.
 
     Args:
         query: parities and components merged into channels, features split into pairs.
@@ -86,26 +84,76 @@ def attend_quadrature(
     """
     atoms, size = query.shape[0], int(np.prod(query.shape[1:]))
     mask = jnp.ones(atoms, bool) if atom_mask is None else atom_mask
+    value = jnp.where(mask[:, None], value, 0)
     # Only differences of positions matter; small angles keep float32 accurate.
     count = jnp.maximum(jnp.sum(mask), 1).astype(positions.dtype)
     positions = positions - jnp.sum(jnp.where(mask[:, None], positions, 0), axis=0) / count
-    attend = functools.partial(
-        attend_along, query, key, value, positions, frequencies, atom_mask=atom_mask
-    )
-    block = max(1, _BLOCK_ELEMENTS // (atoms * size))
-    if block >= len(directions):
-        attended = attend(jnp.asarray(directions, query.dtype))
-        return jnp.einsum("igv,ga->iav", attended, jnp.asarray(weights, query.dtype))
-    blocks = -(-len(directions) // block)
-    missing = blocks * block - len(directions)
 
-    def in_blocks(rows: np.ndarray) -> Array:
-        padded = np.concatenate([rows, np.zeros((missing, rows.shape[1]))])
-        return jnp.asarray(padded, query.dtype).reshape(blocks, block, -1)
+    # Atoms come last, so that what is done for every direction runs over contiguous memory; the
+    # two features of a pair stay apart, because products over them do not care for their order.
+    def rotated(features: Array, positions: Array, points: Array) -> tuple[Array, Array]:
+        first, second = jnp.moveaxis(features, (3, 0), (0, 3))[
+            :, None
+        ]  # [1, channels, pairs, atoms]
+        angles = (points @ positions.T)[:, None, None, :] * frequencies[:, None]
+        sine, cosine = sine_and_cosine(angles)
+        shape = (points.shape[0], size // 2, features.shape[0])
+        return (
+            (first * cosine - second * sine).reshape(shape),
+            (first * sine + second * cosine).reshape(shape),
+        )
 
-    @jax.checkpoint
-    def add_block(total: Array, points: tuple[Array, Array]) -> tuple[Array, None]:
-        return total + jnp.einsum("igv,ga->iav", attend(points[0]), points[1]), None
+    def attend(grid: tuple[Array, Array]) -> Array:
+        points, factors = grid
+        block = block_size(atoms, points.shape[0] * size, _BLOCK_OF_ROTATED)
 
-    start = jnp.zeros((atoms, weights.shape[1], value.shape[1]), query.dtype)
-    return jax.lax.scan(add_block, start, (in_blocks(directions), in_blocks(weights)))[0]
+        def keys_values(rows: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+            key, value, positions = rows
+            first, second = rotated(key, positions, points)
+            return _outer_over_atoms(first, value), _outer_over_atoms(second, value)
+
+        def queried(rows: tuple[Array, Array]) -> Array:
+            query, positions = rows
+            first, second = rotated(query * size**-0.5, positions, points)
+            if factors.shape[1] == 1:
+                firsts, seconds = (factors[:, :, None] * part for part in sums)
+                along = _product_over_grid(first, firsts) + _product_over_grid(second, seconds)
+                return along[:, None, :]
+            along = _product_over_features(first, sums[0])
+            along = along + _product_over_features(second, sums[1])
+            return jnp.einsum("giv,ga->iav", along, factors)
+
+        sums = sum_blocks(keys_values, (key, value, positions), block, lanes=lanes())
+        return map_blocks(queried, (query, positions), block, lanes=lanes())
+
+    grid = jnp.asarray(directions, query.dtype), jnp.asarray(weights, query.dtype)
+    points = block_size(len(directions), size * value.shape[1], _BLOCK_OF_SUMS)
+    return sum_blocks(attend, grid, points)
+
+
+def _outer_over_atoms(
+    rotated: Float[Array, "points features atoms"], value: Float[Array, "atoms values"]
+) -> Float[Array, "points features values"]:
+    return jnp.einsum("gdj,jv->gdv", rotated, value)
+
+
+def _product_over_features(
+    rotated: Float[Array, "points features atoms"], sums: Float[Array, "points features values"]
+) -> Float[Array, "points atoms values"]:
+    return jnp.einsum("gdi,gdv->giv", rotated, sums)
+
+
+def _product_over_grid(
+    rotated: Float[Array, "points features atoms"], sums: Float[Array, "points features values"]
+) -> Float[Array, "atoms values"]:
+    """Product over points and features; in this order XLA need not transpose the larger array."""
+    atoms, values = rotated.shape[-1], sums.shape[-1]
+    product = sums.reshape(-1, values).T @ rotated.reshape(-1, atoms)
+    return jax.lax.optimization_barrier(product).T
+
+
+#: Rotated elements of a block: atoms times grid points times query features.
+_BLOCK_OF_ROTATED = 2**20
+
+#: Elements of the key-value sums that are held at once.
+_BLOCK_OF_SUMS = 2**23

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from efa_zoo._typing import contract
+from efa_zoo.attention.trigonometry import sine_and_cosine
 from efa_zoo.config import FrequencyConfig
 
 __all__ = ["FrequencyFunction", "linear_frequencies", "rotary_phases", "rotate_pairs"]
@@ -50,7 +51,8 @@ def rotary_phases(
         Cosines and sines.
     """
     angles = (positions @ directions.T)[..., None] * frequencies
-    return jnp.cos(angles), jnp.sin(angles)
+    sine, cosine = sine_and_cosine(angles)
+    return cosine, sine
 
 
 @contract

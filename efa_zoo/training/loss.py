@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
-import jax
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from efa_zoo._typing import contract
+from efa_zoo.blocks import sum_blocks
 from efa_zoo.config import TrainingConfig
-from efa_zoo.energy import energy_and_forces
+from efa_zoo.energy import batch_energy_and_forces, molecules_at_once
 from efa_zoo.graph import Graph
 from efa_zoo.training.batch import Batch
 
-__all__ = ["batch_errors", "batch_loss"]
+__all__ = ["batch_errors", "batch_loss", "batch_loss_and_gradient"]
 
 Model = Callable[[Graph], Float[Array, " atoms"]]
+_Model = TypeVar("_Model", bound=Model)
 
 
 def _residuals(model: Model, batch: Batch) -> tuple[Array, Array, Array]:
     """Residuals of energy `[molecules]` and forces, and the mask of force components."""
-    atomic_energies, forces = jax.vmap(lambda graph: energy_and_forces(model, graph))(batch.graph)
+    atomic_energies, forces = batch_energy_and_forces(model, batch.graph)
     energy = jnp.where(batch.molecule_mask, jnp.sum(atomic_energies, axis=1) - batch.energy, 0)
     mask = batch.graph.atom_mask[..., None]
     return energy, jnp.where(mask, forces - batch.forces, 0), mask
@@ -39,7 +42,46 @@ def batch_loss(model: Model, batch: Batch, config: TrainingConfig) -> Float[Arra
     Returns:
         The loss; padding does not contribute.
     """
-    energy, forces, mask = _residuals(model, batch)
+    return _share_of_loss(model, batch, config, _weights(batch, config))
+
+
+def batch_loss_and_gradient(
+    model: _Model, batch: Batch, config: TrainingConfig
+) -> tuple[Float[Array, ""], _Model]:
+    """The loss and its gradient with respect to the floating-point leaves of the model.
+
+    The same as `eqx.filter_value_and_grad(batch_loss)`, but on a CPU the molecules are taken a few
+    at a time: this is faster and needs less memory.
+
+    Args:
+        model: gives atomic energies in eV.
+        batch: molecules and labels.
+        config: kind of loss and weights.
+
+    Returns:
+        The loss, and a pytree like the model with the gradient.
+    """
+    weights = _weights(batch, config)
+
+    def part(molecules: Batch) -> tuple[Array, _Model]:
+        return eqx.filter_value_and_grad(_share_of_loss)(model, molecules, config, weights)
+
+    size, lanes = molecules_at_once(batch.graph)
+    return sum_blocks(part, batch, size, lanes=lanes, remat=False)
+
+
+def _weights(batch: Batch, config: TrainingConfig) -> tuple[Array, Array]:
+    """Weight of a molecule's energy and of a component of a force in the loss of a batch."""
+    molecules = jnp.maximum(jnp.sum(batch.molecule_mask), 1)
+    components = jnp.maximum(3 * jnp.sum(batch.graph.atom_mask), 1)
+    return config.energy_weight / molecules, config.force_weight / components
+
+
+def _share_of_loss(
+    model: Model, batch: Batch, config: TrainingConfig, weights: tuple[Array, Array]
+) -> Float[Array, ""]:
+    """What some molecules contribute to the loss of their batch."""
+    energy, forces, _ = _residuals(model, batch)
 
     def penalty(x: Array) -> Array:
         if config.loss == "squared":
@@ -47,11 +89,8 @@ def batch_loss(model: Model, batch: Batch, config: TrainingConfig) -> Float[Arra
         # Pseudo-Huber: smooth, quadratic within delta and linear beyond.
         return config.huber_delta * (jnp.sqrt(1 + (x / config.huber_delta) ** 2) - 1)
 
-    molecules = jnp.maximum(jnp.sum(batch.molecule_mask), 1)
-    components = jnp.maximum(3 * jnp.sum(mask), 1)
-    energy_loss = jnp.sum(penalty(energy)) / molecules
-    force_loss = jnp.sum(penalty(forces)) / components
-    return config.energy_weight * energy_loss + config.force_weight * force_loss
+    energy_weight, force_weight = (weight.astype(energy.dtype) for weight in weights)
+    return energy_weight * jnp.sum(penalty(energy)) + force_weight * jnp.sum(penalty(forces))
 
 
 @contract

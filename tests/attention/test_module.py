@@ -23,6 +23,7 @@ from symmetry import MOTIONS, assert_close, filled, quick_jit, tensor_kernel
 from efa_zoo._typing import CONTRACTS
 from efa_zoo.attention import EuclideanFastAttention, check_frequencies
 from efa_zoo.attention import module as attention_module
+from efa_zoo.attention.cost import AttentionCost
 from efa_zoo.attention.grids import grid_for, max_phase
 from efa_zoo.attention.rotary import linear_frequencies
 from efa_zoo.config import ACTIVATIONS, AttentionConfig, FrequencyConfig, IntegrationConfig
@@ -351,7 +352,7 @@ def test_evaluation_follows_the_static_number_of_atoms(monkeypatch: pytest.Monke
     layer = _layer(irreps, config)
     assert layer.evaluation_for(2) == "exact"
     assert layer.evaluation_for(100_000) == "quadrature"
-    monkeypatch.setattr(attention_module, "_EXACT_UP_TO", 2)
+    monkeypatch.setattr(AttentionCost, "exact_up_to", 2)
     used = []
     for name in ("attend_exact", "attend_quadrature"):
         function = getattr(attention_module, name)

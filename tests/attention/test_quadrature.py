@@ -89,9 +89,9 @@ def test_converges_to_the_exact_form(x64: None) -> None:
         assert errors[-1] < 1e-12
 
 
-@pytest.mark.parametrize("block", [1, 7, 26])
+@pytest.mark.parametrize(("atoms", "points"), [(1, 26), (2, 7), (100, 5), (100, 26)])
 def test_blocks_do_not_change_values_or_gradients(
-    x64: None, monkeypatch: pytest.MonkeyPatch, block: int
+    x64: None, monkeypatch: pytest.MonkeyPatch, atoms: int, points: int
 ) -> None:
     inputs = Inputs.random(3)
     directions, weights = _grid(26, 1)
@@ -101,11 +101,13 @@ def test_blocks_do_not_change_values_or_gradients(
 
     value_and_grad = jax.value_and_grad(result, argnums=(0, 1, 2, 3, 4))
     whole = quick_jit(value_and_grad)(*inputs.arrays)
-    size = inputs.query[0].size
-    monkeypatch.setattr(quadrature_module, "_BLOCK_ELEMENTS", 3 * size * block)
+    size, values = inputs.query[0].size, inputs.value.shape[1]
+    monkeypatch.setattr(quadrature_module, "_BLOCK_OF_ROTATED", atoms * points * size)
+    monkeypatch.setattr(quadrature_module, "_BLOCK_OF_SUMS", points * size * values)
     # A new function, because the old one is compiled already.
     blocked = quick_jit(lambda *arrays: value_and_grad(*arrays))(*inputs.arrays)
-    assert ("scan" in str(jax.make_jaxpr(result)(*inputs.arrays))) == (block < 26)
+    cut = atoms < len(inputs.positions) or points < 26
+    assert ("scan" in str(jax.make_jaxpr(result)(*inputs.arrays))) == cut
     for before, after in zip(jax.tree.leaves(whole), jax.tree.leaves(blocked), strict=True):
         assert_close(after, before, 1e-12)
 

@@ -9,12 +9,14 @@ import pytest
 from jaxtyping import TypeCheckError
 from regression import make_batch, small_model
 
+from efa_zoo import energy as energy_module
 from efa_zoo._typing import CONTRACTS
 from efa_zoo.config import TrainingConfig
 from efa_zoo.energy import energy_and_forces
 from efa_zoo.graph import stack
 from efa_zoo.mpnn import EnergyModel
 from efa_zoo.training import Batch, batch_errors, batch_loss
+from efa_zoo.training.loss import batch_loss_and_gradient
 
 # Compiled: operation by operation takes longer than the whole.
 _loss = eqx.filter_jit(batch_loss)
@@ -81,6 +83,19 @@ def test_padding_changes_neither_loss_nor_gradient(x64: None) -> None:
     results = [_loss_and_gradient(model, some, config) for some in (batch, more)]
     for a, b in zip(*map(jax.tree.leaves, results), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_a_batch_that_is_cut_has_the_same_loss_and_gradient(
+    x64: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, batch = small_model(), make_batch(0)
+    config = TrainingConfig(loss="huber", energy_weight=0.3)
+    expected = _loss_and_gradient(model, batch, config)
+    monkeypatch.setattr(energy_module, "_PAIRS_WORTH_CUTTING", 0)
+    monkeypatch.setattr(energy_module, "_PAIRS_AT_ONCE", 1)
+    found = eqx.filter_jit(batch_loss_and_gradient)(model, batch, config)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
 
 def test_nothing_but_padding_has_no_loss() -> None:

@@ -1,0 +1,57 @@
+"""What the two evaluations of attention cost, to choose between them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["AttentionCost"]
+
+#: The exact form keeps rotations to rounding errors, which is worth this much more time.
+_WORTH_OF_EXACTNESS = 2.0
+
+
+class AttentionCost(NamedTuple):
+    """Time of attention from the sizes of a layer.
+
+    A pair of atoms costs a Bessel function of each frequency and degree, the product of query and
+    key at each frequency, and a sum over values. A direction costs every atom the rotation of
+    query and key, and their products with the values. The constants were fitted to the times of
+    one core (x86-64 with AVX2, float32, XLA of JAX 0.10) and hold within a factor of two there;
+    `python tests/benchmarks --case crossover` compares them with the machine at hand.
+
+    Attributes:
+        channels: parities times components of query and key.
+        pairs: of features of query and key, which is the number of frequencies.
+        values: parities times components times features of the values.
+        degree: largest degree of the spherical harmonics.
+        directions: of the grid.
+    """
+
+    channels: int
+    pairs: int
+    values: int
+    degree: int
+    directions: int
+
+    @property
+    def exact(self) -> float:
+        """Nanoseconds per pair of atoms of the exact form."""
+        products = 0.5 * self.channels * (2 if self.degree else 1)
+        return self.pairs * (2 + self.degree + products) + 0.08 * self._components * self.values
+
+    @property
+    def quadrature(self) -> float:
+        """Nanoseconds per atom of the quadrature."""
+        features = 2 * self.channels * self.pairs
+        products = 0.06 * features * self.values
+        weighted = 0.1 * self._components * self.values if self.degree else 0
+        return self.directions * (2.6 * features + products + weighted)
+
+    @property
+    def exact_up_to(self) -> int:
+        """Largest number of atoms of a molecule for which the exact form is to be taken."""
+        return int(_WORTH_OF_EXACTNESS * self.quadrature / self.exact)
+
+    @property
+    def _components(self) -> int:
+        return (self.degree + 1) ** 2

@@ -10,18 +10,36 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from data_pipelines.datasets import BUILDERS, build, load_split, metadata
+    from data_pipelines.files import FileOptions, read_structures
     from data_pipelines.location import data_directory
-    from data_pipelines.structures import Structure
+    from data_pipelines.splitting import SplitOptions
+    from data_pipelines.structure import Structure
+    from data_pipelines.structures import add_file
 
-__all__ = ["BUILDERS", "Structure", "build", "data_directory", "load_split", "metadata"]
+__all__ = [
+    "BUILDERS",
+    "FileOptions",
+    "SplitOptions",
+    "Structure",
+    "add_file",
+    "build",
+    "data_directory",
+    "load_split",
+    "metadata",
+    "read_structures",
+]
 
 _HOMES = {
     "BUILDERS": "data_pipelines.datasets",
-    "Structure": "data_pipelines.structures",
+    "FileOptions": "data_pipelines.files",
+    "SplitOptions": "data_pipelines.splitting",
+    "Structure": "data_pipelines.structure",
+    "add_file": "data_pipelines.structures",
     "build": "data_pipelines.datasets",
     "data_directory": "data_pipelines.location",
     "load_split": "data_pipelines.datasets",
     "metadata": "data_pipelines.datasets",
+    "read_structures": "data_pipelines.files",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Float64, Int
 
 from data_pipelines.buckets import Bucket, BucketUse, PaddingReport, assign_buckets
 from data_pipelines.energies import relative_energies
-from data_pipelines.structures import Structure
+from data_pipelines.structure import Structure
 from efa_zoo._typing import contract
 from efa_zoo.errors import DataError
 from efa_zoo.graph import Graph, neighbor_matrix
@@ -43,6 +43,7 @@ def plan_epoch(
     seed: int,
     epoch: int,
     shuffle: bool,
+    members: Int[np.ndarray, " members"] | None = None,
 ) -> tuple[PlannedBatch, ...]:
     """Deals every structure to exactly one batch.
 
@@ -55,24 +56,26 @@ def plan_epoch(
         epoch: Number of the pass over the data.
         shuffle: Whether structures and batches are in random order; else they keep their order and
             batches go by ascending bucket.
+        members: Indices of the structures to deal, a repeated one as often as it is given; None
+            deals all.
 
     Returns:
         The batches in the order they are to be given out.
     """
     rng = np.random.default_rng((seed, epoch))
-    count = len(assignment)
-    order = rng.permutation(count) if shuffle else np.arange(count)
+    order = np.arange(len(assignment)) if members is None else members
+    order = order[rng.permutation(len(order))] if shuffle else order
     batches: list[PlannedBatch] = []
     for number, bucket in enumerate(buckets):
-        members = order[assignment[order] == number]
-        starts = range(0, len(members), bucket.molecules)
-        batches += [PlannedBatch(number, members[i : i + bucket.molecules]) for i in starts]
+        inside = order[assignment[order] == number]
+        starts = range(0, len(inside), bucket.molecules)
+        batches += [PlannedBatch(number, inside[i : i + bucket.molecules]) for i in starts]
     places = rng.permutation(len(batches)).tolist() if shuffle else range(len(batches))
     return tuple(batches[i] for i in places)
 
 
 class Arrays(NamedTuple):
-    """The leaves of a `Batch` as NumPy arrays, padded, in the order of its fields."""
+    """The leaves of a `Batch` as NumPy arrays, padded; dipoles come last where there are any."""
 
     atomic_numbers: Int[np.ndarray, "molecules atoms"]
     positions: Float[np.ndarray, "molecules atoms 3"]
@@ -82,6 +85,7 @@ class Arrays(NamedTuple):
     energy: Float[np.ndarray, " molecules"]
     forces: Float[np.ndarray, "molecules atoms 3"]
     molecule_mask: Bool[np.ndarray, " molecules"]
+    atomic_dipoles: Float[np.ndarray, "molecules atoms 3"] | None = None
 
     def batch(self) -> Batch:
         """The batch made of these arrays."""
@@ -92,6 +96,7 @@ class Arrays(NamedTuple):
                 neighbors=self.neighbors,
                 neighbor_mask=self.neighbor_mask,
                 total_charge=self.total_charge,
+                atomic_dipoles=self.atomic_dipoles,
             ),
             energy=self.energy,
             forces=self.forces,
@@ -114,7 +119,7 @@ def pad_structures(
     the atom itself.
 
     Args:
-        structures: At most `shape.molecules`.
+        structures: At most `shape.molecules`; all of them have atomic dipoles, or none.
         energies: What to store as their energies, in eV.
         neighbors: Neighbour matrix and mask of each.
         shape: The padded shape.
@@ -124,16 +129,18 @@ def pad_structures(
         The padded arrays.
     """
     molecules, atoms, width = shape.molecules, shape.atoms, shape.neighbors
+    vectors = (molecules, atoms, 3)
     itself = np.arange(atoms, dtype=np.int32)[:, None]
     padded = Arrays(
         atomic_numbers=np.zeros((molecules, atoms), np.int32),
-        positions=np.zeros((molecules, atoms, 3), dtype),
+        positions=np.zeros(vectors, dtype),
         neighbors=np.broadcast_to(itself, (molecules, atoms, width)).copy(),
         neighbor_mask=np.zeros((molecules, atoms, width), bool),
         total_charge=np.zeros(molecules, np.int32),
         energy=np.zeros(molecules, dtype),
-        forces=np.zeros((molecules, atoms, 3), dtype),
+        forces=np.zeros(vectors, dtype),
         molecule_mask=np.arange(molecules) < len(structures),
+        atomic_dipoles=np.zeros(vectors, dtype) if _have_dipoles(structures) else None,
     )
     for i, (structure, (found, mask)) in enumerate(zip(structures, neighbors, strict=True)):
         size = len(structure.atomic_numbers)
@@ -143,8 +150,14 @@ def pad_structures(
         padded.neighbor_mask[i, :size, : mask.shape[1]] = mask
         padded.total_charge[i] = structure.total_charge
         padded.forces[i, :size] = structure.forces
+        if padded.atomic_dipoles is not None:
+            padded.atomic_dipoles[i, :size] = structure.atomic_dipoles
     padded.energy[: len(structures)] = energies
     return padded
+
+
+def _have_dipoles(structures: Sequence[Structure]) -> bool:
+    return bool(structures) and structures[0].atomic_dipoles is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,11 +165,13 @@ class BatchPlan:
     """How structures are dealt to batches; shared by every source of batches.
 
     Attributes:
-        structures: What the batches are made of, at least one.
+        structures: What the batches are made of, at least one; all have atomic dipoles, or none.
         buckets: Shapes, for example from `choose_buckets`.
         cutoff: Neighbours are the pairs closer than this in Å; None takes every pair.
         seed: Of the order.
         shuffle: Whether the order is random; else it is the same in every epoch.
+        draw: Indices of the structures that an epoch takes, by the number of the epoch; None takes
+            all structures in every epoch.
     """
 
     structures: Sequence[Structure]
@@ -164,20 +179,37 @@ class BatchPlan:
     cutoff: float | None
     seed: int = 0
     shuffle: bool = True
+    draw: Callable[[int], Int[np.ndarray, " drawn"]] | None = None
 
     def __post_init__(self) -> None:
         if not self.structures:
             raise DataError("structures: got none, expected at least one")
+        with_dipoles = sum(s.atomic_dipoles is not None for s in self.structures)
+        if with_dipoles not in (0, len(self.structures)):
+            raise DataError(
+                f"atomic_dipoles: got them for {with_dipoles} of {len(self.structures)} "
+                "structures, expected all or none"
+            )
+
+    @property
+    def has_dipoles(self) -> bool:
+        """Whether the batches have atomic dipoles."""
+        return _have_dipoles(self.structures)
 
     def __call__(self, epoch: int) -> tuple[PlannedBatch, ...]:
         """Says which structures are in which batch of an epoch."""
         return plan_epoch(
-            self.assignment, self.buckets, seed=self.seed, epoch=epoch, shuffle=self.shuffle
+            self.assignment,
+            self.buckets,
+            seed=self.seed,
+            epoch=epoch,
+            shuffle=self.shuffle,
+            members=None if self.draw is None else self.draw(epoch),
         )
 
     @property
     def batches_per_epoch(self) -> int:
-        """Number of batches, the same in every epoch."""
+        """Number of batches of an epoch that takes all structures."""
         return sum(use.batches for use in self.report.uses)
 
     @cached_property
@@ -193,7 +225,7 @@ class BatchPlan:
 
     @cached_property
     def report(self) -> PaddingReport:
-        """Shapes and fill ratios over an epoch."""
+        """Shapes and fill ratios over an epoch that takes all structures."""
         pairs = np.array([mask.sum() for _, mask in self.neighbors])
         uses: list[BucketUse] = []
         for number, bucket in enumerate(self.buckets):
@@ -246,7 +278,8 @@ class NumpyBatches:
             empty = self.plan.buckets[planned.bucket].molecules - len(chosen)
             # The last row of each pool is an empty molecule.
             gather = np.concatenate([chosen, np.full(empty, -1, chosen.dtype)])
-            yield Arrays(*(leaf[gather] for leaf in pools[planned.bucket])).batch()
+            leaves = (None if leaf is None else leaf[gather] for leaf in pools[planned.bucket])
+            yield Arrays._make(leaves).batch()
 
     @cached_property
     def _pools(self) -> tuple[tuple[Arrays, ...], Int[np.ndarray, " structures"]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
-from data_pipelines.structures import Structure
+from data_pipelines.structure import Structure
 from efa_zoo._typing import contract
 from efa_zoo.errors import DataError
 from efa_zoo.graph import neighbor_matrix

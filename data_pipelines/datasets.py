@@ -11,17 +11,28 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from data_pipelines.location import data_directory
-from data_pipelines.structures import Structure
+from data_pipelines.storage import from_example
+from data_pipelines.structure import Structure
 from efa_zoo.errors import DataError
 
 logger = logging.getLogger(__name__)
 
-BUILDERS: Mapping[str, str] = {"dimers": "data_pipelines.dimers:Dimers"}
+BUILDERS: Mapping[str, str] = {
+    "charge_dipole": "data_pipelines.charge_dipole:ChargeDipole",
+    "chains": "data_pipelines.chains:Chains",
+    "clusters": "data_pipelines.clusters:Clusters",
+    "cumulene": "data_pipelines.cumulene:Cumulene",
+    "dimers": "data_pipelines.dimers:Dimers",
+    "nacl_spheres": "data_pipelines.nacl_spheres:NaclSpheres",
+    "sn2": "data_pipelines.sn2:Sn2",
+    "structures": "data_pipelines.structures:Structures",
+    "two_atoms": "data_pipelines.two_atoms:TwoAtoms",
+}
 """Data sets by name, as `module:class`."""
 
 DEFAULT_CONFIG = "full"
@@ -42,7 +53,7 @@ def build(
     Args:
         name: A key of `BUILDERS`.
         data_dir: Where data sets lie; see `data_pipelines.location.data_directory`.
-        config: Name of the size, `full` or `tiny`.
+        config: Name of the configuration, such as `full` or `tiny`.
         seed: Other than the config's; the result is stored as `<config>_seed<seed>`.
         workers: Worker processes, None for one per available core. Does not change the data.
         overwrite: Build again if the data set is there already.
@@ -51,12 +62,17 @@ def build(
         The directory of the finished data set.
 
     Raises:
-        DataError: If there is no such data set or config, a package is missing, or a monomer could
-            not be optimised.
+        DataError: If there is no such data set or config, a package is missing, or a molecule that
+            the data set is made of could not be optimised.
     """
-    if importlib.util.find_spec("tblite") is None:
-        raise DataError(_missing(name, "tblite"))
+    if name == "structures":
+        raise DataError(
+            "data set structures: is made of files, expected `efa-zoo data add FILE --name NAME`"
+        )
     builder_class = _builder_class(name)
+    for package in builder_class.PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            raise DataError(_missing(name, package))
     chosen = {c.name: c for c in builder_class.BUILDER_CONFIGS}.get(config)
     if chosen is None:
         known = [c.name for c in builder_class.BUILDER_CONFIGS]
@@ -65,33 +81,64 @@ def build(
         settings = dataclasses.replace(chosen.settings, seed=seed)
         chosen = dataclasses.replace(chosen, name=f"{config}_seed{seed}", settings=settings)
 
+    return prepare(
+        builder_class, chosen, data_directory(data_dir), overwrite=overwrite, workers=workers
+    )
+
+
+def prepare(
+    builder_class: Any, config: Any, root: Path, *, overwrite: bool, **options: Any
+) -> Path:
+    """Runs a TFDS builder quietly, or finds its data set already built.
+
+    Args:
+        builder_class: Class of the builder.
+        config: Its config.
+        root: Where data sets lie.
+        overwrite: Build again if the data set is there already.
+        **options: Further arguments of the builder.
+
+    Returns:
+        The directory of the finished data set.
+    """
     import tensorflow_datasets as tfds
 
-    root = data_directory(data_dir)
-    builder = builder_class(
-        config=chosen, data_dir=str(root), file_format=_FILE_FORMAT, workers=workers
-    )
     start = time.monotonic()
     mode = tfds.GenerateMode.REUSE_DATASET_IF_EXISTS
     if overwrite:
         mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS
     # TFDS has one process-wide bar and prints its own messages; the labels' progress is shown here.
     tfds.disable_progress_bar()
-    absl_logger = logging.getLogger("absl")
-    level = absl_logger.level
-    absl_logger.setLevel(logging.WARNING)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with _quiet_absl(), contextlib.redirect_stdout(io.StringIO()):
+            builder = builder_class(
+                config=config, data_dir=str(root), file_format=_FILE_FORMAT, **options
+            )
             builder.download_and_prepare(
                 download_config=tfds.download.DownloadConfig(download_mode=mode),
             )
     finally:
-        absl_logger.setLevel(level)
         tfds.enable_progress_bar()
     sizes = {split: info.num_examples for split, info in builder.info.splits.items()}
     seconds = time.monotonic() - start
-    logger.info("%s/%s at %s: %s, %.0f s", name, chosen.name, builder.data_path, sizes, seconds)
+    logger.info(
+        "%s/%s at %s: %s, %.0f s", builder.name, config.name, builder.data_path, sizes, seconds
+    )
     return Path(builder.data_path)
+
+
+@contextlib.contextmanager
+def _quiet_absl() -> Iterator[None]:
+    """Keeps absl, through which TFDS logs, to errors, and from configuring the root logger."""
+    absl_logger, root = logging.getLogger("absl"), logging.getLogger()
+    level, guard = absl_logger.level, logging.NullHandler()
+    absl_logger.setLevel(logging.ERROR)
+    root.addHandler(guard)
+    try:
+        yield
+    finally:
+        root.removeHandler(guard)
+        absl_logger.setLevel(level)
 
 
 def _builder_class(name: str) -> Any:
@@ -120,10 +167,10 @@ def load_split(
     TensorFlow is not imported.
 
     Args:
-        name: A key of `BUILDERS`.
-        split: `train`, `validation`, `test`, `transfer` or `curves`.
+        name: A key of `BUILDERS`; `name/config` says the config too, such as `structures/my_data`.
+        split: `train`, `validation` or `test`; of some data sets also `transfer` or `curves`.
         data_dir: Where data sets lie; see `data_pipelines.location.data_directory`.
-        config: Name of the size it was built with.
+        config: Name of the configuration it was built with, where `name` does not say it.
 
     Returns:
         The structures, in the order they are stored.
@@ -136,11 +183,12 @@ def load_split(
         import tensorflow_datasets as tfds
     except ModuleNotFoundError as error:
         raise DataError(_missing(name, error.name)) from error
-    builder: Any = tfds.builder_from_directory(str(directory))
-    if split not in builder.info.splits:
-        known = list(builder.info.splits)
-        raise DataError(f"split of {name}: got {split!r}, expected one of {known}")
-    return [_structure(example) for example in builder.as_data_source(split)]
+    with _quiet_absl():
+        builder: Any = tfds.builder_from_directory(str(directory))
+        if split not in builder.info.splits:
+            known = list(builder.info.splits)
+            raise DataError(f"split of {name}: got {split!r}, expected one of {known}")
+        return [from_example(example) for example in builder.as_data_source(split)]
 
 
 def metadata(
@@ -152,13 +200,13 @@ def metadata(
     """Reads what is stored beside a built data set.
 
     Args:
-        name: A key of `BUILDERS`.
+        name: As of `load_split`.
         data_dir: Where data sets lie; see `data_pipelines.location.data_directory`.
-        config: Name of the size it was built with.
+        config: As of `load_split`.
 
     Returns:
-        `level_of_theory`, `units`, `settings`, and for each pair the `counts` of kept and dropped
-        structures (`curve_counts` for points of scans).
+        `level_of_theory`, `units` and `settings`; where structures may be dropped, the `counts` of
+        kept and dropped ones by group and reason (`curve_counts` for points of scans).
 
     Raises:
         DataError: If the data set was not built.
@@ -169,28 +217,40 @@ def metadata(
 
 def _find(name: str, data_dir: str | os.PathLike[str] | None, config: str) -> Path:
     """Finds the newest version of a built data set."""
-    if name not in BUILDERS:
+    builder, slash, inline = name.partition("/")
+    if builder not in BUILDERS:
         raise DataError(f"data set: got {name!r}, expected one of {sorted(BUILDERS)}")
-    place = data_directory(data_dir) / name / config
-    versions = sorted(
-        (file.parent for file in place.glob("*/dataset_info.json")),
-        key=lambda folder: [int(n) if n.isdigit() else -1 for n in folder.name.split(".")],
-    )
+    chosen = inline if slash else config
+    place = data_directory(data_dir) / builder / chosen
+    versions = finished_versions(place)
     if not versions:
+        if builder == "structures" and not slash:
+            added = sorted(f"structures/{folder.name}" for folder in place.parent.glob("*/"))
+            raise DataError(
+                f"data set: got {name!r}, expected structures/NAME, one of {added or 'none so far'}"
+            )
+        if builder == "structures":
+            command = f"add FILE --name {chosen}"
+        else:
+            command = f"build {builder}"
+            command += f" --config {chosen}" if chosen != DEFAULT_CONFIG else ""
         raise DataError(
             f"data set {name}: nothing at {place}, expected a data set built by "
-            f"`python -m data_pipelines build {name}`"
+            f"`efa-zoo data {command}`"
         )
     return versions[-1]
 
 
-def _structure(example: Mapping[str, Any]) -> Structure:
-    scalars = ("energy", "separation", "closest_contact")
-    first, second = (str(text, "utf-8") for text in example["monomers"])
-    return Structure(
-        **{
-            **example,
-            **{name: float(example[name]) for name in scalars},
-            "monomers": (first, second),
-        }
+def finished_versions(place: Path) -> list[Path]:
+    """Finds what was built in the directory of a data set's configuration.
+
+    Args:
+        place: The directory, which need not exist.
+
+    Returns:
+        The directory of each version, oldest first.
+    """
+    return sorted(
+        (file.parent for file in place.glob("*/dataset_info.json")),
+        key=lambda folder: [int(n) if n.isdigit() else -1 for n in folder.name.split(".")],
     )

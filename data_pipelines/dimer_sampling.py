@@ -28,7 +28,7 @@ from data_pipelines.placement import (
     random_rotation,
     separation_at_contact,
 )
-from data_pipelines.structures import Structure
+from data_pipelines.structure import Structure
 from efa_zoo.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -200,6 +200,55 @@ def make_dimers(settings: DimerSettings, *, workers: int) -> LabelledDimers:
     )
 
 
+def make_pair(pair: Pair, count: int, *, seed: int, workers: int) -> list[Structure]:
+    """Draws and labels dimers of one pair, as the data set does, until enough of them hold.
+
+    Args:
+        pair: Names from `MONOMERS`, in any order.
+        count: Number of dimers wanted, at least 1.
+        seed: Of everything random; that of the data set gives its dimers again.
+        workers: Number of worker processes for the labels.
+
+    Returns:
+        The labelled dimers.
+
+    Raises:
+        DataError: If a name is unknown, the pair cannot be labelled, a monomer could not be
+            optimised, or hardly any label holds.
+    """
+    if count < 1:
+        raise DataError(f"count: got {count}, expected at least 1")
+    DimerSettings(monomers=pair, seed=seed)  # refuses unknown names
+    pair = pair if pair in _PAIR_NUMBERS else (pair[1], pair[0])
+    if pair not in _PAIR_NUMBERS:
+        raise DataError(f"pair: got {' and '.join(pair)}, for which GFN2-xTB hardly converges")
+    relaxed = _relax(sorted(set(pair)), workers)
+    kept: list[Structure] = []
+    tried = 0
+    while len(kept) < count:
+        if tried > 4 * count:
+            raise DataError(
+                f"pair: {len(kept)} of {tried} dimers of {' and '.join(pair)} could be labelled, "
+                f"expected {count}"
+            )
+        total = tried + count - len(kept)
+        settings = DimerSettings(
+            monomers=pair, per_pair=total, per_monomer=0, curves_per_pair=0, seed=seed
+        )
+        planned = list(_Plans(settings, relaxed).dimers(pair))[tried:]
+        labelled = label_groups(
+            (plan.molecules for plan in planned), workers=workers, time_limit=settings.time_limit
+        )
+        outcomes = {
+            number: _finish(planned[number], labels, relaxed)
+            for number, labels in progress(labelled, len(planned), "labels")
+        }
+        found = [outcomes[number] for number in range(len(planned))]
+        kept += [outcome for outcome in found if not isinstance(outcome, Failure)]
+        tried = total
+    return kept
+
+
 def _relax(names: Sequence[str], workers: int) -> dict[str, RelaxedMonomer]:
     relaxed: dict[str, RelaxedMonomer] = {}
     tasks = [MONOMERS[name] for name in names]
@@ -231,7 +280,7 @@ class _Plans:
         for name in self.settings.monomers:
             yield from self._isolated(name)
         for pair in self.settings.pairs:
-            yield from self._dimers(pair)
+            yield from self.dimers(pair)
         yield from self._scans()
 
     def _rng(self, *words: int) -> np.random.Generator:
@@ -257,7 +306,8 @@ class _Plans:
                 curve=-1,
             )
 
-    def _dimers(self, pair: Pair) -> Iterator[_Plan]:
+    def dimers(self, pair: Pair) -> Iterator[_Plan]:
+        """Dimers of one pair; more of them begin with the same ones."""
         number, count = _PAIR_NUMBERS[pair], self.settings.per_pair
         splits = _assign(self._rng(_SPLIT_DIMER, number), count)
         distances = contact_distances(*(_numbers(name) for name in pair))

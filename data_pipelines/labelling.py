@@ -13,6 +13,7 @@ from data_pipelines._workers import Failure, run_tasks
 from efa_zoo._typing import contract
 
 METHOD = "GFN2-xTB"
+CITATION = "C. Bannwarth, S. Ehlert, S. Grimme, J. Chem. Theory Comput. 15, 1652 (2019)"
 BOHR = 0.529177210903
 """One bohr in Å (CODATA 2018)."""
 HARTREE = 27.211386245988

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
+
+from efa_zoo._files import user_cache
 
 ENVIRONMENT_VARIABLE = "EFA_ZOO_DATA"
 
@@ -23,8 +24,4 @@ def data_directory(given: str | os.PathLike[str] | None = None) -> Path:
         return Path(given).expanduser()
     if chosen := os.environ.get(ENVIRONMENT_VARIABLE):
         return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        cache = Path.home() / "Library" / "Caches"
-    else:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "efa_zoo" / "data"
+    return user_cache() / "data"

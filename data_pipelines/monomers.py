@@ -13,7 +13,9 @@ from data_pipelines._workers import Failure
 from data_pipelines.labelling import Label, Molecule, label
 from efa_zoo._typing import contract
 
-MASSES = {1: 1.008, 6: 12.011, 7: 14.007, 8: 15.999, 9: 18.998, 17: 35.45}
+MASSES = {
+    1: 1.008, 6: 12.011, 7: 14.007, 8: 15.999, 9: 18.998, 17: 35.45, 35: 79.904, 53: 126.904
+}  # fmt: skip
 """Standard atomic weights in u, by atomic number."""
 
 BOLTZMANN = 8.617333262e-5

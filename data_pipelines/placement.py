@@ -10,7 +10,7 @@ from efa_zoo._typing import contract
 MAX_SEPARATION = 15.0
 """Largest distance of the fragments' centres of mass in Å."""
 
-RADII = {1: 1.10, 6: 1.70, 7: 1.55, 8: 1.52, 9: 1.47, 17: 1.75}
+RADII = {1: 1.10, 6: 1.70, 7: 1.55, 8: 1.52, 9: 1.47, 17: 1.75, 35: 1.83, 53: 1.98}
 """Van-der-Waals radii in Å (Mantina et al., doi:10.1021/jp8111556), by atomic number."""
 
 _ACCEPTORS = (7, 8, 9, 17)

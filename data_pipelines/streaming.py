@@ -52,26 +52,30 @@ class TensorFlowBatches:
             epoch: Number of the pass over the data, from 0.
 
         Returns:
-            A `tf.data.Dataset` of tuples in the order of `Arrays`, with the batches' shapes.
+            A `tf.data.Dataset` of tuples in the order of `Arrays`, with the batches' shapes, with
+            dipoles where the structures have them.
         """
         tf = import_tensorflow()
         planned = self.plan(epoch)
         energies = self._energies
 
-        def assemble(number: np.ndarray) -> Arrays:
+        def assemble(number: np.ndarray) -> tuple[np.ndarray, ...]:
             batch = planned[int(number)]
             structures = [self.plan.structures[i] for i in batch.members]
-            return pad_structures(
+            padded = pad_structures(
                 structures,
                 energies[batch.members],
                 [neighbor_matrix(s.positions, self.plan.cutoff) for s in structures],
                 self.plan.buckets[batch.bucket],
                 dtype=self.dtype,
             )
+            return tuple(leaf for leaf in padded if leaf is not None)
 
         real = tf.as_dtype(np.dtype(self.dtype))
         types = (tf.int32, real, tf.int32, tf.bool, tf.int32, real, real, tf.bool)
         ranks = (2, 3, 3, 3, 1, 1, 3, 1)
+        if self.plan.has_dipoles:
+            types, ranks = (*types, real), (*ranks, 3)
 
         def load(number: Any) -> tuple[Any, ...]:
             leaves = tf.numpy_function(assemble, [number], types, stateful=False)

@@ -1,55 +1,129 @@
-"""A labelled structure as training and evaluation see it."""
+"""The TFDS builder `structures`: labelled structures from files of the user's own.
+
+Every file becomes a configuration of this builder, so that several live side by side: `add_file`
+builds `structures/<name>`, which is also what `load_split` and a zoo file's `[data]` call it.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
-import numpy as np
-from jaxtyping import Float64, Int32
+from data_pipelines.builder import LabelledStructures, SettingsConfig, StructureBuilder
+from data_pipelines.datasets import finished_versions, prepare
+from data_pipelines.files import FileOptions, log_inspection, read_file
+from data_pipelines.location import data_directory
+from data_pipelines.splitting import SplitOptions, deal
+from efa_zoo.errors import DataError
 
 
-@dataclass(frozen=True)
-class Structure:
-    """One labelled structure: an isolated molecule or a dimer.
+@dataclass(frozen=True, kw_only=True)
+class FileSettings:
+    """What a data set was made of.
 
     Attributes:
-        atomic_numbers: Int32 `[atoms]`.
-        positions: Float64 `[atoms, 3]` in Å.
-        energy: Total energy in eV.
-        forces: Float64 `[atoms, 3]` in eV/Å.
-        total_charge: In e.
-        monomers: Names of the fragments; the second is empty for an isolated molecule.
-        fragment: Int32 `[atoms]`, the fragment (0 or 1) each atom belongs to.
-        separation: Distance of the fragments' centres of mass in Å; NaN for an isolated molecule.
-        closest_contact: Smallest distance of an atom of one fragment from an atom of the other in
-            Å; NaN for an isolated molecule.
-        fragment_energies: Float64 `[2]`, total energies in eV of the fragments alone in the same
-            geometry; 0 where there is no fragment.
-        fragment_charges: Float64 `[2]`, sums of the atomic charges of each fragment in e.
-        formal_charges: Int32 `[2]`, what `fragment_charges` should be, in e.
-        curve: Number of the rigid scan this structure is a point of; -1 for none.
+        file: Name of the file.
+        sha256: SHA-256 of the file.
+        level_of_theory: Method of the labels.
+        reading: Key names and units.
+        splitting: How structures were dealt to splits.
     """
 
-    atomic_numbers: Int32[np.ndarray, " atoms"]
-    positions: Float64[np.ndarray, "atoms 3"]
-    energy: float
-    forces: Float64[np.ndarray, "atoms 3"]
-    total_charge: int
-    monomers: tuple[str, str]
-    fragment: Int32[np.ndarray, " atoms"]
-    separation: float
-    closest_contact: float
-    fragment_energies: Float64[np.ndarray, " 2"]
-    fragment_charges: Float64[np.ndarray, " 2"]
-    formal_charges: Int32[np.ndarray, " 2"]
-    curve: int
+    file: str
+    sha256: str
+    level_of_theory: str
+    reading: FileOptions
+    splitting: SplitOptions
 
-    @property
-    def interaction_energy(self) -> float:
-        """Energy in eV minus the energies of the fragments alone in the same geometry."""
-        return float(self.energy - self.fragment_energies.sum())
 
-    @property
-    def pair(self) -> str:
-        """The fragments' names joined by a plus sign, or the one name of an isolated molecule."""
-        return "+".join(name for name in self.monomers if name)
+class Structures(StructureBuilder):
+    """Stores the structures of one file.
+
+    Args:
+        made: The structures.
+        **kwargs: As of any TFDS builder.
+    """
+
+    DESCRIPTION = "Structures of a file: energies in eV, forces in eV/Å."
+    FIELDS: ClassVar[tuple[str, ...]] = ("group", "atomic_dipoles")
+
+    def __init__(self, *, made: LabelledStructures, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._made = made
+
+    def level_of_theory(self) -> str:
+        """Says where the labels come from."""
+        return self.settings.level_of_theory
+
+    def make(self) -> LabelledStructures:
+        """Gives out the structures."""
+        return self._made
+
+
+def add_file(
+    name: str,
+    path: str | os.PathLike[str],
+    *,
+    reading: FileOptions | None = None,
+    splitting: SplitOptions | None = None,
+    level_of_theory: str = "not given",
+    data_dir: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Makes a data set of a file: reads and checks it, deals the structures to splits, stores them.
+
+    Structures of one group are never in two splits, nor are copies of one structure, unless the
+    file assigns them so. The same file and options give the same data set.
+
+    Args:
+        name: Of the new data set, which is then `structures/<name>`.
+        path: The file; see `data_pipelines.files.read_structures`.
+        reading: Key names and units.
+        splitting: How structures are dealt to splits.
+        level_of_theory: Method of the labels, as model cards cite it.
+        data_dir: Where data sets lie; see `data_pipelines.location.data_directory`.
+        overwrite: Replace a data set of that name.
+
+    Returns:
+        The directory of the finished data set.
+
+    Raises:
+        DataError: If the name is not valid or taken, the file is not a good one, or a split would
+            be empty.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise DataError(f"name: got {name!r}, expected letters, digits, '.', '_' and '-'")
+    root, path = data_directory(data_dir), Path(path)
+    taken = finished_versions(root / "structures" / name)
+    if taken and not overwrite:
+        raise DataError(
+            f"data set structures/{name}: is there already, at {taken[-1]}; expected another name "
+            "or overwrite"
+        )
+    reading, splitting = reading or FileOptions(), splitting or SplitOptions()
+    contents = read_file(path, reading, split_key=splitting.split_key)
+    found = contents.inspection
+    splits = deal(
+        contents.structures, splitting, given=contents.splits, duplicates=found.duplicates
+    )
+    log_inspection(path, found)
+    settings = FileSettings(
+        file=path.name,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        level_of_theory=level_of_theory,
+        reading=reading,
+        splitting=splitting,
+    )
+    made = LabelledStructures(
+        splits={
+            split: [(f"{i:08d}", contents.structures[i]) for i in members]
+            for split, members in splits.items()
+        },
+        notes={"found": str(found), "warnings": found.warnings},
+    )
+    config = SettingsConfig(name=name, settings=settings)
+    return prepare(Structures, config, root, overwrite=overwrite, made=made)

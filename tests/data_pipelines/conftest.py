@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipelines.structures import Structure
+from data_pipelines.structure import Structure
 
 # Labels in the test process, like those in workers: threads only get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

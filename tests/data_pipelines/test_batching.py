@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import jax
@@ -11,7 +12,7 @@ import pytest
 
 from data_pipelines.batching import BatchPlan, NumpyBatches
 from data_pipelines.buckets import Bucket, choose_buckets
-from data_pipelines.structures import Structure
+from data_pipelines.structure import Structure
 from efa_zoo.errors import DataError
 from efa_zoo.graph import neighbor_matrix
 from efa_zoo.training.batch import Batch
@@ -172,6 +173,37 @@ def test_fill_ratio_grows_with_the_number_of_buckets(structures: Structures) -> 
     ]
     assert fills == sorted(fills)
     assert fills[-1] == 1.0
+
+
+def with_dipoles(structures: Structures) -> Structures:
+    rng = np.random.default_rng(0)
+    return [replace(s, atomic_dipoles=rng.normal(size=s.positions.shape)) for s in structures]
+
+
+def test_dipoles_arrive_whole(structures: Structures, buckets: Buckets) -> None:
+    chosen = with_dipoles(structures)
+    source = ready(chosen, buckets)
+    for planned, batch in zip(source.plan(0), source(0), strict=True):
+        dipoles = batch.graph.atomic_dipoles
+        assert isinstance(dipoles, np.ndarray)
+        assert dipoles.dtype == np.float32
+        assert dipoles.shape == batch.graph.positions.shape
+        for i, member in enumerate(planned.members.tolist()):
+            expected = chosen[member].atomic_dipoles
+            assert expected is not None
+            np.testing.assert_array_equal(dipoles[i, : len(expected)], expected.astype(np.float32))
+            assert not dipoles[i, len(expected) :].any()
+        assert not dipoles[len(planned.members) :].any()
+    without = next(ready(structures, buckets)(0))
+    assert without.graph.atomic_dipoles is None
+
+
+def test_dipoles_of_some_structures_only_are_refused(
+    structures: Structures, buckets: Buckets
+) -> None:
+    some = with_dipoles(structures[:3]) + structures[3:]
+    with pytest.raises(DataError, match="atomic_dipoles: got them for 3 of 101 structures"):
+        BatchPlan(some, buckets, CUTOFF)
 
 
 def test_bad_input(structures: Structures, buckets: Buckets) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from data_pipelines._tensorflow import import_tensorflow
 from data_pipelines.batching import BatchPlan, NumpyBatches
 from data_pipelines.buckets import choose_buckets
 from data_pipelines.streaming import TensorFlowBatches
-from data_pipelines.structures import Structure
+from data_pipelines.structure import Structure
 
 CUTOFF = 3.0
 REFERENCES = {1: -0.5, 6: -38.0, 8: -75.0}
@@ -35,6 +37,17 @@ def test_tensorflow_and_numpy_agree(dtype: type, plan: BatchPlan) -> None:
         for one, other in leaves:
             assert one.dtype == other.dtype
             np.testing.assert_array_equal(one, other)
+
+
+def test_dipoles_are_streamed(structures: list[Structure], plan: BatchPlan) -> None:
+    rng = np.random.default_rng(0)
+    chosen = [replace(s, atomic_dipoles=rng.normal(size=s.positions.shape)) for s in structures]
+    with_dipoles = replace(plan, structures=chosen)
+    streamed = list(TensorFlowBatches(with_dipoles, REFERENCES)(0))
+    ready = list(NumpyBatches(with_dipoles, REFERENCES)(0))
+    for one, other in zip(streamed, ready, strict=True):
+        assert one.graph.atomic_dipoles is not None
+        np.testing.assert_array_equal(one.graph.atomic_dipoles, other.graph.atomic_dipoles)
 
 
 def test_an_epoch_can_be_left_early_and_taken_up_again(plan: BatchPlan) -> None:

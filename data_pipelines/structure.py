@@ -1,0 +1,83 @@
+"""A labelled structure as training and evaluation see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float64, Int32
+
+
+def _no_atoms() -> Int32[np.ndarray, " atoms"]:
+    return np.zeros(0, np.int32)
+
+
+def _two_floats() -> Float64[np.ndarray, " 2"]:
+    return np.zeros(2, np.float64)
+
+
+def _two_integers() -> Int32[np.ndarray, " 2"]:
+    return np.zeros(2, np.int32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Structure:
+    """One labelled structure: a molecule, or several, such as a dimer.
+
+    Attributes:
+        atomic_numbers: Int32 `[atoms]`.
+        positions: Float64 `[atoms, 3]` in Å.
+        energy: Total energy in eV.
+        forces: Float64 `[atoms, 3]` in eV/Å.
+        total_charge: In e.
+        atomic_dipoles: Float64 `[atoms, 3]` in e·Å, where they are an input of the network.
+        group: What the structure belongs to, such as a molecule or a trajectory; splits by group
+            keep it together. Empty where there are no groups.
+        kind: What sort of structure it is among those of its data set, such as a temperature or a
+            diameter; errors are also given for each kind. Empty where there is only one.
+        coordinate: What a profile of the data set runs over, such as a dihedral angle; NaN for
+            none. The data set says which quantity and unit.
+        monomers: Names of the fragments; the second is empty for an isolated molecule.
+        fragment: Int32 `[atoms]`, the fragment (0 or 1) each atom belongs to; none given means
+            that all atoms are fragment 0.
+        separation: Distance of the fragments' centres of mass in Å; NaN for an isolated molecule.
+        closest_contact: Smallest distance of an atom of one fragment from an atom of the other in
+            Å; NaN for an isolated molecule.
+        fragment_energies: Float64 `[2]`, total energies in eV of the fragments alone in the same
+            geometry; 0 where there is no fragment.
+        fragment_charges: Float64 `[2]`, sums of the atomic charges of each fragment in e.
+        formal_charges: Int32 `[2]`, what `fragment_charges` should be, in e.
+        curve: Number of the scan or profile this structure is a point of; -1 for none.
+    """
+
+    atomic_numbers: Int32[np.ndarray, " atoms"]
+    positions: Float64[np.ndarray, "atoms 3"]
+    energy: float
+    forces: Float64[np.ndarray, "atoms 3"]
+    total_charge: int
+    atomic_dipoles: Float64[np.ndarray, "atoms 3"] | None = None
+    group: str = ""
+    kind: str = ""
+    coordinate: float = float("nan")
+    monomers: tuple[str, str] = ("", "")
+    fragment: Int32[np.ndarray, " atoms"] = field(default_factory=_no_atoms)
+    separation: float = float("nan")
+    closest_contact: float = float("nan")
+    fragment_energies: Float64[np.ndarray, " 2"] = field(default_factory=_two_floats)
+    fragment_charges: Float64[np.ndarray, " 2"] = field(default_factory=_two_floats)
+    formal_charges: Int32[np.ndarray, " 2"] = field(default_factory=_two_integers)
+    curve: int = -1
+
+    def __post_init__(self) -> None:
+        if not self.fragment.size:
+            object.__setattr__(self, "fragment", np.zeros(len(self.atomic_numbers), np.int32))
+
+    @property
+    def interaction_energy(self) -> float:
+        """Energy in eV minus the energies of the fragments alone in the same geometry."""
+        return float(self.energy - self.fragment_energies.sum())
+
+    @property
+    def pair(self) -> str:
+        """The fragments' names joined by a plus sign, or the one name of an isolated molecule."""
+        return "+".join(name for name in self.monomers if name)

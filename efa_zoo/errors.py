@@ -6,7 +6,9 @@ __all__ = [
     "ConfigError",
     "DataError",
     "EFAZooError",
+    "ExportError",
     "InputError",
+    "SimulationError",
     "TrainingError",
     "UnknownModelError",
     "WeightsError",
@@ -33,8 +35,16 @@ class DataError(EFAZooError, ValueError):
     """A data set cannot be built, found or read."""
 
 
+class ExportError(EFAZooError, RuntimeError):
+    """A model cannot be exported, or the file of an exported one is damaged or of no known kind."""
+
+
 class TrainingError(EFAZooError, RuntimeError):
     """Training cannot go on, for example because the loss is not finite."""
+
+
+class SimulationError(EFAZooError, RuntimeError):
+    """A simulation or a relaxation cannot go on, or has not arrived."""
 
 
 class UnknownModelError(EFAZooError, KeyError):

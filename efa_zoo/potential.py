@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import DTypeLike
 
+from efa_zoo._elements import ATOMIC_NUMBERS, SYMBOLS
 from efa_zoo.cards import Card
 from efa_zoo.errors import InputError
 from efa_zoo.mpnn import EnergyModel
@@ -31,6 +32,20 @@ class Potential(eqx.Module):
 
     network: EnergyModel
     card: Card = eqx.field(static=True)
+
+    def reference_energies(self, atomic_numbers: np.ndarray) -> np.ndarray:
+        """What the card adds to the network's atomic energies, in float64.
+
+        Args:
+            atomic_numbers: of elements in the card's domain.
+
+        Returns:
+            Energies of the free elements in eV, of the same shape.
+        """
+        energies = np.zeros(len(SYMBOLS))
+        for element, energy in self.card.reference_energies.items():
+            energies[ATOMIC_NUMBERS[element]] = energy
+        return energies[atomic_numbers]
 
 
 def cast(tree: _Tree, dtype: DTypeLike) -> _Tree:

@@ -1,0 +1,212 @@
+"""A model as a calculator of ASE, for its optimisers, dynamics, vibrations and reaction paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ase.calculators.calculator import Calculator, Parameters, all_changes
+from jaxtyping import Array, Float
+from numpy.typing import DTypeLike
+
+from efa_zoo.checks import OnOutOfRange, check_structure, float_type, on_out_of_range
+from efa_zoo.energy import energy_and_forces
+from efa_zoo.errors import InputError
+from efa_zoo.graph import Graph
+from efa_zoo.mpnn import EnergyModel
+from efa_zoo.neighbors import NeighborList, padded_atoms, within_cutoff
+from efa_zoo.potential import Potential, cast
+from efa_zoo.registry import load
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+__all__ = ["EFACalculator"]
+
+
+class EFACalculator(Calculator):
+    """Energies (eV) and forces (eV/Å) of a model for ASE.
+
+        atoms.calc = EFACalculator("mpnn_efa_dimers")
+        atoms.get_potential_energy(), atoms.get_forces(), atoms.get_potential_energies()
+
+    The numbers are those of `efa_zoo.predict`, reference energies included, and structures are
+    checked in the same way at every call. One calculator serves any atoms objects, also of
+    changing sizes: molecules are padded to a few common sizes and the network is compiled once
+    for each. Neighbours are searched anew only after atoms have moved by half the skin.
+
+    Constraints are ASE's business: forces come without them. Calculators can be copied deeply and
+    pickled; they carry their weights along.
+
+    Attributes:
+        potential: the loaded model, its network in the calculator's type.
+        neighbors: the neighbour list that is carried from call to call.
+    """
+
+    implemented_properties = ["energy", "free_energy", "forces", "energies"]  # noqa: RUF012
+    #: A molecule has no cell, and neither initial charges nor magnetic moments are inputs.
+    ignored_changes = {"cell", "initial_charges", "initial_magmoms"}  # noqa: RUF012
+    discard_results_on_any_change = True
+
+    def __init__(
+        self,
+        model: Potential | str | PathLike[str],
+        *,
+        charge: int | None = None,
+        dtype: DTypeLike = "float64",
+        out_of_range: OnOutOfRange = "error",
+        skin: float = 0.5,
+    ):
+        """Load the model.
+
+        Args:
+            model: a loaded model, or what `efa_zoo.load` takes.
+            charge: total charge in units of e. None takes `atoms.info["charge"]` of the atoms that
+                are computed; without it, 0 if the model knows no other charge.
+            dtype: floating-point type to compute in, float64 or float32. JAX's global settings
+                are neither needed nor changed.
+            out_of_range: whether a structure outside what the card says the model knows (charge,
+                electrons, distances) raises or only warns.
+            skin: in Å, how much farther than the cutoff neighbours are searched.
+
+        Raises:
+            InputError: an argument is not as above.
+            UnknownModelError, ConfigError, WeightsError: as for `efa_zoo.load`.
+        """
+        self._dtype = float_type(dtype)
+        potential = model if isinstance(model, Potential) else load(model)
+        with jax.enable_x64(self._dtype == np.float64):
+            self.potential = cast(potential, self._dtype)
+        self.neighbors = NeighborList(potential.card.model.message_passing.cutoff, skin)
+        super().__init__()
+        self.parameters: Any = Parameters(  # what ASE stores with results
+            model=potential.card.name,
+            charge=charge,
+            dtype=self._dtype.name,
+            out_of_range=on_out_of_range(out_of_range),
+            skin=skin,
+        )
+
+    def set(self, **kwargs: Any) -> dict[str, Any]:
+        """Change `charge` or `out_of_range`; results are forgotten if that changes anything.
+
+        Args:
+            **kwargs: new values.
+
+        Returns:
+            What was changed.
+
+        Raises:
+            InputError: another parameter, which only a new calculator can have, or a bad value.
+        """
+        for name in kwargs:
+            if name not in ("charge", "out_of_range"):
+                raise InputError(f"set: got {name!r}, expected 'charge' or 'out_of_range'")
+        if "out_of_range" in kwargs:
+            on_out_of_range(kwargs["out_of_range"])
+        return super().set(**kwargs)
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What has changed since the last calculation; ASE overlooks the charge and dipoles.
+
+        Args:
+            atoms: the structure to compare with the last one.
+            tol: two numbers that differ by less are the same.
+
+        Returns:
+            Names of what differs, none if the last results hold.
+        """
+        changes = list(super().check_state(atoms, tol=tol))
+        if self.atoms is None or changes:
+            return changes
+        if self.atoms.info.get("charge") != atoms.info.get("charge"):
+            changes.append("charge")
+        last, now = (found.arrays.get("atomic_dipoles", ()) for found in (self.atoms, atoms))
+        if not np.array_equal(last, now):
+            changes.append("atomic_dipoles")
+        return changes
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Compute all properties of a structure; ASE calls this when it needs one.
+
+        Args:
+            atoms: the structure; None takes the last one again.
+            properties: ignored, energy and forces come together.
+            system_changes: ignored, the calculator notices by itself.
+
+        Raises:
+            InputError: the structure is periodic, invalid or outside what the model knows, or the
+                model gives no finite numbers for it. No results are left behind then.
+        """
+        atoms = self.atoms if atoms is None else atoms
+        self.reset()
+        if atoms is None:
+            raise InputError("atoms: got none, expected a structure")
+        molecule = check_structure(
+            atoms, self.potential.card, self.parameters["charge"], self.parameters["out_of_range"]
+        )
+        count = len(molecule.numbers)
+        neighbors, mask = self.neighbors.update(molecule.positions)
+        # float32 resolves positions near the origin best, and the network does not care.
+        centered = molecule.positions - molecule.positions.mean(axis=0)
+        graph = Graph(
+            atomic_numbers=molecule.numbers.astype(np.int32),
+            positions=centered.astype(self._dtype),
+            neighbors=neighbors,
+            neighbor_mask=mask,
+            total_charge=np.asarray(molecule.charge, np.int32),
+            atomic_dipoles=None
+            if molecule.dipoles is None
+            else molecule.dipoles.astype(self._dtype),
+        ).pad(padded_atoms(count))
+        with jax.enable_x64(self._dtype == np.float64):
+            atomic, forces = jax.device_get(_evaluate(self.potential.network, graph))
+        energies = atomic[:count].astype(np.float64)
+        energies += self.potential.reference_energies(molecule.numbers)
+        forces = forces[:count].astype(np.float64)
+        energy = float(energies.sum())
+        if not (np.isfinite(energy) and np.isfinite(forces).all()):
+            raise InputError("positions: the model gives no finite energy and forces for them")
+        self.atoms = atoms.copy()
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,
+            "forces": forces,
+            "energies": energies,
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        # JAX would load arrays of float64 as float32 where its 64-bit mode is off.
+        return vars(self) | {"potential": _convert(self.potential, np.asarray)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        with jax.enable_x64(self._dtype == np.float64):
+            self.potential = _convert(self.potential, jnp.asarray)
+
+
+def _convert(potential: Potential, to: Callable[[object], object]) -> Potential:
+    return jax.tree.map(lambda leaf: to(leaf) if _is_array(leaf) else leaf, potential)
+
+
+def _is_array(leaf: object) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray)
+
+
+@eqx.filter_jit
+def _evaluate(
+    network: EnergyModel, graph: Graph
+) -> tuple[Float[Array, " atoms"], Float[Array, "atoms 3"]]:
+    """Atomic energies (eV) and forces (eV/Å); compiled once per shape and architecture."""
+    cutoff = float(network.config.message_passing.cutoff)
+    return energy_and_forces(network, within_cutoff(graph, cutoff))

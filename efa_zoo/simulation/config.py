@@ -1,0 +1,99 @@
+"""Settings of molecular dynamics."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from efa_zoo.errors import InputError
+
+__all__ = ["DynamicsConfig"]
+
+#: Temperature in K where none is given.
+_TEMPERATURE = 300.0
+
+#: Friction of the thermostat in 1/fs where none is given: memory of the velocities is 100 fs.
+_FRICTION = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicsConfig:
+    """Settings of molecular dynamics.
+
+    Attributes:
+        ensemble: "nve" keeps the energy, by velocity Verlet; "nvt" keeps the temperature, by
+            Langevin dynamics.
+        temperature: in K, of the thermostat and of the velocities that are drawn at the start. None
+            is 300 K; only that "nve" then keeps the structure's velocities if it has any.
+        timestep: in fs.
+        steps: number of steps in all, those before a resumption counted in.
+        interval: steps between two rows of the log and frames of the trajectory.
+        friction: of the thermostat in 1/fs, for "nvt" only; None there is 0.01.
+        seed: of velocities and thermostat.
+        engine: "compiled" runs whole intervals as one compiled function, with all pairs of atoms;
+            "ase" uses ASE's integrators, which know constraints; "auto" takes the former for small
+            molecules without constraints.
+        max_temperature: in K; beyond it the simulation stops.
+        max_force: in eV/Å; a larger force on an atom stops the simulation.
+    """
+
+    ensemble: Literal["nve", "nvt"] = "nve"
+    temperature: float | None = None
+    timestep: float = 0.5
+    steps: int = 1000
+    interval: int = 10
+    friction: float | None = None
+    seed: int = 0
+    engine: Literal["auto", "compiled", "ase"] = "auto"
+    max_temperature: float = 5000.0
+    max_force: float = 100.0
+
+    def __post_init__(self) -> None:
+        if self.ensemble not in ("nve", "nvt"):
+            raise InputError(f"ensemble: got {self.ensemble!r}, expected 'nve' or 'nvt'")
+        if self.engine not in ("auto", "compiled", "ase"):
+            raise InputError(f"engine: got {self.engine!r}, expected 'auto', 'compiled' or 'ase'")
+        for name, unit in (("timestep", "fs"), ("max_temperature", "K"), ("max_force", "eV/Å")):
+            _require(name, getattr(self, name), f"a positive number ({unit})", zero=False)
+        for name in ("steps", "interval", "seed"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise InputError(f"{name}: got {value!r}, expected an integer of at least 0")
+        if self.interval == 0:
+            raise InputError("interval: got 0, expected an integer of at least 1")
+        if self.temperature is not None:
+            _require("temperature", self.temperature, "a number of at least 0 (K)", zero=True)
+        if self.target_temperature >= self.max_temperature:
+            raise InputError(
+                f"temperature: got {self.target_temperature:g}, expected less than "
+                f"max_temperature = {self.max_temperature:g} (K)"
+            )
+        if self.ensemble == "nvt":
+            if self.friction is not None:
+                _require("friction", self.friction, "a positive number (1/fs)", zero=False)
+        elif self.friction is not None:
+            raise InputError(
+                f"friction: got {self.friction:g}, expected none for the ensemble 'nve', which has "
+                "no thermostat"
+            )
+
+    @property
+    def target_temperature(self) -> float:
+        """Temperature in K of thermostat and drawn velocities."""
+        return _TEMPERATURE if self.temperature is None else float(self.temperature)
+
+    @property
+    def thermostat_friction(self) -> float:
+        """Friction in 1/fs, 0 without thermostat."""
+        if self.ensemble == "nve":
+            return 0.0
+        return _FRICTION if self.friction is None else float(self.friction)
+
+
+def _require(name: str, value: object, expected: str, *, zero: bool) -> None:
+    """Require a finite number above 0, or of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{name}: got {value!r}, expected {expected}")
+    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+        raise InputError(f"{name}: got {value}, expected {expected}")

@@ -1,0 +1,145 @@
+"""Relaxation: moving atoms downhill until the forces are small, by ASE's optimisers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from efa_zoo.checks import OnOutOfRange, check_structure, ignore_out_of_range
+from efa_zoo.errors import InputError, SimulationError
+from efa_zoo.potential import Potential
+from efa_zoo.registry import load
+from efa_zoo.simulation.records import append_frame
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+__all__ = ["Optimizer", "Relaxation", "relax"]
+
+#: Optimisers of ASE by name.
+Optimizer: TypeAlias = Literal["bfgs", "lbfgs", "fire"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Relaxation:
+    """What a relaxation came to.
+
+    Attributes:
+        atoms: the last structure; its calculator holds energy (eV) and forces (eV/Å).
+        energy: in eV.
+        largest_force: on an atom, in eV/Å, without what constraints take up.
+        steps: number of steps done.
+        converged: whether the largest force is small enough.
+    """
+
+    atoms: Atoms
+    energy: float
+    largest_force: float
+    steps: int
+    converged: bool
+
+
+def relax(
+    model: Potential | str | PathLike[str],
+    atoms: Atoms,
+    *,
+    optimizer: Optimizer = "bfgs",
+    fmax: float = 0.01,
+    steps: int = 500,
+    charge: int | None = None,
+    dtype: DTypeLike = "float64",
+    out_of_range: OnOutOfRange = "error",
+    trajectory: str | PathLike[str] | None = None,
+    on_step: Callable[[int, float, float], None] | None = None,
+) -> Relaxation:
+    """Relax the positions of a molecule; constraints of the structure are kept.
+
+    Args:
+        model: a loaded model, or what `efa_zoo.load` takes.
+        atoms: the structure; it is not changed.
+        optimizer: "bfgs", "lbfgs" (many atoms) or "fire" (far from a minimum).
+        fmax: the relaxation has converged when no atom feels a larger force (eV/Å).
+        steps: largest number of steps.
+        charge: total charge in units of e. None takes `atoms.info["charge"]`; without it, 0 if the
+            model knows no other charge.
+        dtype: floating-point type to compute in.
+        out_of_range: whether a structure outside what the model knows, at the start or on the way,
+            stops the relaxation; "warn" only warns about the one at the start.
+        trajectory: file to add every step to, in the extended XYZ format; it must not exist.
+        on_step: called with the number of each step, the energy (eV) and the largest force (eV/Å).
+
+    Returns:
+        The last structure, converged or not.
+
+    Raises:
+        InputError: an argument is not as above, or the structure is invalid or outside what the
+            model knows.
+        SimulationError: atoms leave what the model knows on the way.
+        UnknownModelError, ConfigError, WeightsError: as for `efa_zoo.load`.
+    """
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    from efa_zoo.calculator import EFACalculator
+
+    if not (math.isfinite(fmax) and fmax > 0):
+        raise InputError(f"fmax: got {fmax}, expected a positive number (eV/Å)")
+    if steps < 0:
+        raise InputError(f"steps: got {steps}, expected an integer of at least 0")
+    path = None if trajectory is None else Path(trajectory)
+    if path is not None and path.exists():
+        raise InputError(f"trajectory: {path} exists, expected a new name")
+    make = _optimizer(optimizer)
+    potential = model if isinstance(model, Potential) else load(model)
+    molecule = check_structure(atoms, potential.card, charge, out_of_range)
+    moving = atoms.copy()
+    moving.info["charge"] = molecule.charge
+    calculator = EFACalculator(
+        potential, charge=molecule.charge, dtype=dtype, out_of_range=out_of_range
+    )
+    moving.calc = calculator
+
+    def observe() -> None:
+        energy, forces = float(moving.get_potential_energy()), moving.get_forces()
+        if path is not None:
+            append_frame(path, moving, energy, forces, step=search.nsteps)
+        if on_step is not None:
+            on_step(search.nsteps, energy, _largest(forces))
+
+    search: Any = make(moving, logfile=None)
+    search.attach(observe)
+    try:
+        with ignore_out_of_range():
+            converged = bool(search.run(fmax=fmax, steps=steps))
+    except InputError as error:
+        raise SimulationError(f"step {search.nsteps + 1}: {error}") from error
+    energy, forces = float(moving.get_potential_energy()), moving.get_forces()
+    moving.calc = SinglePointCalculator(
+        moving, energy=energy, forces=moving.get_forces(apply_constraint=False)
+    )
+    return Relaxation(
+        atoms=moving,
+        energy=energy,
+        largest_force=_largest(forces),
+        steps=search.nsteps,
+        converged=converged,
+    )
+
+
+def _largest(forces: np.ndarray) -> float:
+    return float(np.sqrt(np.max(np.sum(forces**2, axis=1))))
+
+
+def _optimizer(name: str) -> Callable[..., object]:
+    from ase.optimize import BFGS, FIRE, LBFGS
+
+    optimizers: dict[str, Callable[..., object]] = {"bfgs": BFGS, "lbfgs": LBFGS, "fire": FIRE}
+    if name not in optimizers:
+        raise InputError(f"optimizer: got {name!r}, expected {', '.join(optimizers)}")
+    return optimizers[name]

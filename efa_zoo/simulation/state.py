@@ -1,0 +1,129 @@
+"""Where a simulation stands, what is measured of it, and where it must stop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import units
+from jaxtyping import Float
+
+from efa_zoo._elements import symbol
+from efa_zoo.cards import Card
+from efa_zoo.checks import OnOutOfRange, problems_out_of_range
+
+__all__ = ["Limits", "State", "temperature"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class State:
+    """Where a simulation stands.
+
+    Attributes:
+        step: number of steps done.
+        positions: `[atoms, 3]` in Å, float64.
+        momenta: `[atoms, 3]` in ASE's unit √(u eV), float64.
+        forces: `[atoms, 3]` in eV/Å at the positions.
+        energy: potential energy in eV, reference energies included.
+        masses: `[atoms]` in u.
+    """
+
+    step: int
+    positions: Float[np.ndarray, "atoms 3"]
+    momenta: Float[np.ndarray, "atoms 3"]
+    forces: Float[np.ndarray, "atoms 3"]
+    energy: float
+    masses: Float[np.ndarray, " atoms"]
+
+    @property
+    def kinetic_energy(self) -> float:
+        """In eV."""
+        return float(0.5 * np.sum(self.momenta**2 / self.masses[:, None]))
+
+    @property
+    def largest_force(self) -> float:
+        """Of an atom, in eV/Å."""
+        return float(np.sqrt(np.max(np.sum(self.forces**2, axis=1))))
+
+    @property
+    def total_momentum(self) -> float:
+        """Length of the sum of all momenta, in u Å/fs."""
+        return float(np.linalg.norm(self.momenta.sum(axis=0)) * units.fs)
+
+
+def temperature(kinetic_energy: float, degrees_of_freedom: int) -> float:
+    """Temperature in K of a kinetic energy in eV; 0 where nothing can move."""
+    return 2 * kinetic_energy / (max(1, degrees_of_freedom) * units.kB)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Where a simulation must stop.
+
+    Attributes:
+        max_temperature: in K.
+        max_force: in eV/Å, on an atom.
+        degrees_of_freedom: that share the kinetic energy.
+        card: of the model, which says what distances it knows.
+        out_of_range: whether atoms outside of those distances stop the simulation.
+    """
+
+    max_temperature: float
+    max_force: float
+    degrees_of_freedom: int
+    card: Card
+    out_of_range: OnOutOfRange
+
+    @property
+    def max_kinetic_energy(self) -> float:
+        """The kinetic energy in eV that `max_temperature` means."""
+        return 0.5 * max(1, self.degrees_of_freedom) * units.kB * self.max_temperature
+
+    @property
+    def distances(self) -> tuple[float, float]:
+        """Shortest and longest distance in Å between two atoms that do not stop the simulation."""
+        if self.out_of_range == "warn" or self.card.domain is None:
+            return 0.0, float("inf")
+        return self.card.domain.min_distance, self.card.domain.max_distance
+
+    def problem(self, state: State, numbers: np.ndarray, charge: int) -> str | None:
+        """Why a simulation cannot go on.
+
+        Args:
+            state: where it stands.
+            numbers: `[atoms]`, atomic numbers.
+            charge: total charge in units of e.
+
+        Returns:
+            One sentence, or None if it can.
+        """
+        for name, rows, unit in (
+            ("positions", state.positions, "Å"),
+            ("forces", state.forces, "eV/Å"),
+            ("momenta", state.momenta, "√(u eV)"),
+        ):
+            broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+            if broken.size:
+                atom = int(broken[0])
+                return (
+                    f"{name}: atom {atom} ({symbol(int(numbers[atom]))}) has "
+                    f"{rows[atom].tolist()}, expected finite numbers ({unit})"
+                )
+        if not np.isfinite(state.energy):
+            return f"energy: got {state.energy}, expected a finite number (eV)"
+        if state.largest_force > self.max_force:
+            atom = int(np.argmax(np.sum(state.forces**2, axis=1)))
+            return (
+                f"forces: {state.largest_force:.4g} eV/Å on atom {atom} "
+                f"({symbol(int(numbers[atom]))}), expected at most max_force = {self.max_force:g}"
+            )
+        if state.kinetic_energy > self.max_kinetic_energy:
+            hot = temperature(state.kinetic_energy, self.degrees_of_freedom)
+            return (
+                f"temperature: got {hot:.4g} K, expected at most max_temperature = "
+                f"{self.max_temperature:g}"
+            )
+        if self.out_of_range == "error":
+            problems = problems_out_of_range(numbers, state.positions, charge, self.card)
+            return problems[0] if problems else None
+        return None

@@ -12,14 +12,22 @@ import tomllib
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from efa_zoo._elements import ATOMIC_NUMBERS
 from efa_zoo._files import write_atomically
 from efa_zoo.config import ModelConfig, TrainingConfig, from_table, to_table
 from efa_zoo.errors import ConfigError
 
-__all__ = ["Card", "DataSource", "Domain", "WeightsFile", "write_results"]
+__all__ = [
+    "Card",
+    "DataSource",
+    "Domain",
+    "FineTuning",
+    "WeightsFile",
+    "write_card",
+    "write_results",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +35,8 @@ class DataSource:
     """The data a model is trained on.
 
     Attributes:
-        name: name of the data set, as `efa-zoo data build` takes it.
+        name: name of the data set, as `efa-zoo data build` takes it; structures/NAME for one that
+            `efa-zoo data add` made of a file.
         level_of_theory: method of the labels, such as `"GFN2-xTB"`.
         units: units of the labels.
         citation: where method and data come from.
@@ -101,6 +110,28 @@ class WeightsFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FineTuning:
+    """How a model was made of another one.
+
+    Attributes:
+        base: name of the model it started from.
+        base_sha256: SHA-256 of that model's weights file.
+        base_data: name of the data set that model was trained on.
+        replay: share of the training structures that were taken from that data set.
+        reference_energies: whether the elements' energies are those of the base model or fitted
+            to the new data; labels of `base_data` are then on another scale of energy.
+        data_sha256: SHA-256 of the file of the new data; empty for a data set that is built.
+    """
+
+    base: str
+    base_sha256: str
+    base_data: str
+    replay: float
+    reference_energies: Literal["kept", "refitted"]
+    data_sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Card:
     """What is known about one model.
 
@@ -112,6 +143,7 @@ class Card:
         model: architecture.
         data: the data trained on.
         training: the training recipe; None for a model that was not trained here.
+        fine_tuning: what a fine-tuned model was made of; None for others.
         domain: the structures the model knows; None before training.
         reference_energies: energy in eV by element symbol, added to the network's atomic
             energies; empty before training.
@@ -126,6 +158,7 @@ class Card:
     model: ModelConfig
     data: DataSource
     training: TrainingConfig | None = None
+    fine_tuning: FineTuning | None = None
     domain: Domain | None = None
     reference_energies: Mapping[str, float] = field(default_factory=dict)
     weights: WeightsFile | None = None
@@ -193,6 +226,24 @@ class Card:
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
+
+
+def write_card(path: Path | str, card: Card) -> None:
+    """Write a card to a new zoo file, atomically.
+
+    Args:
+        path: the file, named as the card.
+        card: the card.
+
+    Raises:
+        ConfigError: the file is not named as the card.
+    """
+    import tomlkit
+
+    path = Path(path)
+    text = tomlkit.dumps(to_table(card))
+    _parse(text, path)
+    write_atomically(path, text.encode())
 
 
 def write_results(
@@ -296,6 +347,8 @@ def _lines(card: Card) -> Iterator[str]:
     yield from _section("Architecture", to_table(card.model))
     if card.training is not None:
         yield from _section("Training", to_table(card.training))
+    if card.fine_tuning is not None:
+        yield from _section("Fine-tuning", to_table(card.fine_tuning))
     yield from _section("Training cost", card.cost)
     yield from _section("Errors", card.metrics)
     yield from _section("Reference energies (eV)", card.reference_energies)

@@ -78,12 +78,12 @@ class MessagePassingConfig:
     """Local message passing.
 
     Attributes:
-        cutoff: range in Å.
-        degree: largest degree of the spherical harmonics of the pair vectors.
-        num_radial: number of radial basis functions.
+        cutoff: range in Å, above 0.
+        degree: largest degree of the spherical harmonics of the pair vectors, at least 0.
+        num_radial: number of radial basis functions, at least 1.
         radial_basis: one of `RADIAL_BASES`.
-        radial_scale: `limit` (Å) of `basic_*`, `*_window` and `sinc` (None: the cutoff) or
-            `gamma` (1/Å) of the `exponential_*` ones (None: 1). `reciprocal_*` have none.
+        radial_scale: above 0; `limit` (Å) of `basic_*`, `*_window` and `sinc` (None: the cutoff)
+            or `gamma` (1/Å) of the `exponential_*` ones (None: 1). `reciprocal_*` have none.
         cutoff_function: one of `CUTOFF_FUNCTIONS`; "none" leaves the cutoff sharp.
     """
 
@@ -115,8 +115,9 @@ class FrequencyConfig:
     """Frequencies of the rotary encoding, ω = linspace(0, max_frequency, pairs) / max_length.
 
     Attributes:
-        max_frequency: phase (radians) that the highest frequency reaches over `max_length`.
-        max_length: longest distance expected between two atoms, in Å.
+        max_frequency: phase (radians) that the highest frequency reaches over `max_length`,
+            above 0.
+        max_length: longest distance expected between two atoms, in Å, above 0.
         trainable: the frequencies are parameters.
     """
 
@@ -134,8 +135,8 @@ class IntegrationConfig:
     """Tensor integration: attention along u is coupled with the spherical harmonics of u.
 
     Attributes:
-        spherical_degree: largest degree of Y(u), None takes that of the input features.
-        degree: largest degree of the output, None takes that of the input features.
+        spherical_degree: largest degree of Y(u), at least 0; None takes that of the input features.
+        degree: largest degree of the output, at least 0; None takes that of the input features.
         pseudotensors: keep pseudotensors in the output, None does as the input.
         trainable: one weight per coupling path and feature instead of the constant 1.
         degree_constants: factor on each degree of Y(u), `spherical_degree + 1` numbers.
@@ -166,10 +167,11 @@ class AttentionConfig:
     """Euclidean fast attention.
 
     Attributes:
-        query_key_features: even number of features of query and key, None takes the input's.
-        value_features: number of features of the value, None takes the input's.
-        query_key_degree: largest degree of query and key, None takes the input's.
-        value_degree: largest degree of the value, None takes the input's.
+        query_key_features: even number of features of query and key, at least 2; None takes the
+            input's.
+        value_features: number of features of the value, at least 1; None takes the input's.
+        query_key_degree: largest degree of query and key, at least 0; None takes the input's.
+        value_degree: largest degree of the value, at least 0; None takes the input's.
         query_key_pseudotensors: keep (True) or drop (False) them, None does as the input.
         value_pseudotensors: keep (True) or drop (False) them, None does as the input.
         project: trainable projections to query, key and value.
@@ -179,8 +181,8 @@ class AttentionConfig:
         evaluation: "exact" sums over pairs, "quadrature" over directions, "auto" takes the
             cheaper one for the static number of atoms.
         grid: number of Lebedev points, None picks the smallest grid within `tolerance`.
-        tolerance: largest quadrature error of the kernel over distances to `max_length`; inf
-            takes a given grid as it is.
+        tolerance: largest quadrature error of the kernel over distances to `max_length`, 1e-8 to
+            1e-3; inf takes a given grid as it is.
     """
 
     query_key_features: int | None = None
@@ -241,19 +243,19 @@ class ModelConfig:
     """An O(3)-equivariant message-passing network with or without attention.
 
     Attributes:
-        features: number of features.
-        iterations: number of interaction blocks; the last one produces scalars only.
-        highest_atomic_number: elements 1 to this one are known.
+        features: number of features, at least 1; an even number where query and key take it.
+        iterations: number of interaction blocks, at least 1; the last one produces scalars only.
+        highest_atomic_number: elements 1 to this one are known, up to 118.
         message_passing: the local block.
         attention: the global block, None for a local network.
         attention_iterations: blocks that attend, counted from 0; None means all.
         attention_degree: largest degree of the features that attention sees in all but the last
-            block, None takes them as they are.
+            block, at least 0; None takes them as they are.
         attention_pseudotensors: whether attention sees pseudotensors in all but the last block,
             None takes the features as they are.
         emulate_attention: a dense layer in place of attention (ablation of the paper).
         combine: "switch" weighs local and global updates by a trainable constant, "sum" adds.
-        residual_mlps: number of residual perceptrons after each block.
+        residual_mlps: number of residual perceptrons after each block, at least 0.
         self_interaction: tensor product of the features with themselves after each block.
         dipole_embedding: atomic dipoles are the initial features of degree 1.
         zero_output: last layers start at zero, so that a new network predicts zero.
@@ -330,26 +332,34 @@ class TrainingConfig:
     """How a model is trained.
 
     Attributes:
-        batch_size: molecules in a batch.
-        steps: number of optimiser steps.
-        learning_rate: peak learning rate.
-        warmup_steps: steps of linear warm-up from zero.
+        batch_size: molecules in a batch, at least 1.
+        steps: number of optimiser steps, at least 1.
+        learning_rate: peak learning rate, above 0.
+        warmup_steps: steps of linear warm-up from zero, fewer than `steps`.
         final_learning_rate: learning rate at the end of the cosine decay, as a fraction of the
-            peak.
+            peak, 0 to 1.
         optimizer: "adam", "adamw" or "muon" (maps between features by
             Muon, everything else by AdamW).
-        weight_decay: decoupled weight decay (adamw and muon).
-        clip_norm: largest global norm of a gradient.
-        average_decay: decay of the exponential moving average of the weights; 0 switches it off.
-        energy_weight: weight of the energy term.
-        force_weight: weight of the force term.
+        weight_decay: decoupled weight decay (adamw and muon), at least 0.
+        clip_norm: largest global norm of a gradient, above 0.
+        average_decay: decay of the exponential moving average of the weights, 0 to below 1; 0
+            switches it off.
+        energy_weight: weight of the energy term, at least 0.
+        force_weight: weight of the force term, at least 0; above 0 where `energy_weight` is 0.
         loss: "huber" (of `huber_delta`) or "squared".
-        huber_delta: width in units of the residual, eV and eV/Å.
+        huber_delta: width in units of the residual, eV and eV/Å, above 0.
         isolated_share: share of the molecules of an epoch that are isolated ones, every kind
-            equally often, by repeating them; 0 takes the data as they are. Interaction energies
-            are differences to isolated molecules, of which data sets of pairs hold few.
-        validation_interval: steps between validations and checkpoints.
-        seed: of initial weights and of the order of the batches.
+            equally often, by repeating them, 0 to below 1; 0 takes the data as they are.
+            Interaction energies are differences to isolated molecules, of which data sets of pairs
+            hold few.
+        frozen: parameters that keep their values, as patterns of the names in a weights file:
+            `"embedding.*"`, `"interactions.0.*"`.
+        body_rate: learning rate of everything but the readout (the parameters `readout` and
+            `element_bias`), as a fraction of `learning_rate`, above 0 and up to 1.
+        validation_interval: steps between validations and checkpoints, at least 1.
+        patience: validations in a row without a better one after which training stops early, at
+            least 1; None never stops early.
+        seed: of initial weights and of the order of the batches, at least 0.
     """
 
     batch_size: int = 16
@@ -366,7 +376,10 @@ class TrainingConfig:
     loss: Literal["huber", "squared"] = "huber"
     huber_delta: float = 0.05
     isolated_share: float = 0.0
+    frozen: tuple[str, ...] = ()
+    body_rate: float = 1.0
     validation_interval: int = 2_000
+    patience: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -394,6 +407,10 @@ class TrainingConfig:
             "0 to 1, a fraction of learning_rate",
         )
         _check(0 <= self.isolated_share < 1, "isolated_share", self.isolated_share, "0 to below 1")
+        _check(all(self.frozen), "frozen", self.frozen, "patterns that are not empty")
+        _check(0 < self.body_rate <= 1, "body_rate", self.body_rate, "above 0, up to 1")
+        if self.patience is not None:
+            _check_at_least("patience", self.patience, 1)
         _check(0 <= self.average_decay < 1, "average_decay", self.average_decay, "0 to below 1")
         _check_choice("optimizer", self.optimizer, ("adam", "adamw", "muon"))
         _check_choice("loss", self.loss, ("huber", "squared"))

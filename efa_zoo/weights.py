@@ -22,7 +22,7 @@ import safetensors.numpy
 from efa_zoo._files import write_atomically
 from efa_zoo.errors import WeightsError
 
-__all__ = ["load_weights", "named_arrays", "save_weights", "weights_hash"]
+__all__ = ["load_weights", "named_arrays", "save_weights", "tensor_name", "weights_hash"]
 
 _Tree = TypeVar("_Tree")
 
@@ -31,7 +31,8 @@ def _is_tensor(leaf: object) -> bool:
     return eqx.is_array(leaf) or isinstance(leaf, np.ndarray | jax.ShapeDtypeStruct)
 
 
-def _name(path: jax.tree_util.KeyPath) -> str:
+def tensor_name(path: jax.tree_util.KeyPath) -> str:
+    """Name of the leaf at a path of a pytree, such as `"interactions.0.mix.weight"`."""
     return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
@@ -45,7 +46,7 @@ def named_arrays(tree: object) -> dict[str, jax.Array]:
         The arrays (or `jax.ShapeDtypeStruct`) by names such as `"interactions.0.mix.weight"`.
     """
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {_name(path): leaf for path, leaf in leaves if _is_tensor(leaf)}
+    return {tensor_name(path): leaf for path, leaf in leaves if _is_tensor(leaf)}
 
 
 def weights_hash(path: Path | str) -> str:
@@ -126,7 +127,7 @@ def load_weights(path: Path | str, like: _Tree, sha256: str | None = None) -> _T
     if differences:
         raise WeightsError(f"{path}: the weights do not fit the network: {'; '.join(differences)}")
     return jax.tree_util.tree_map_with_path(
-        lambda key, leaf: jnp.asarray(tensors[_name(key)]) if _is_tensor(leaf) else leaf, like
+        lambda key, leaf: jnp.asarray(tensors[tensor_name(key)]) if _is_tensor(leaf) else leaf, like
     )
 
 

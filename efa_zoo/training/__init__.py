@@ -1,6 +1,7 @@
 """Training: batches, loss, steps, checkpoints and the loop. TensorFlow is not needed."""
 
 from efa_zoo.training.batch import Batch
+from efa_zoo.training.finetune import FineTuned, finetune, finetuning_recipe
 from efa_zoo.training.loop import BatchSource, fit, mean_errors
 from efa_zoo.training.loss import batch_errors, batch_loss
 from efa_zoo.training.run import train
@@ -9,9 +10,12 @@ from efa_zoo.training.step import TrainingState, initial_state, training_step
 __all__ = [
     "Batch",
     "BatchSource",
+    "FineTuned",
     "TrainingState",
     "batch_errors",
     "batch_loss",
+    "finetune",
+    "finetuning_recipe",
     "fit",
     "initial_state",
     "mean_errors",

@@ -9,7 +9,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -27,7 +27,7 @@ from efa_zoo.training.loss import batch_errors
 from efa_zoo.training.step import TrainingState, initial_state, training_step
 from efa_zoo.weights import load_weights, save_weights
 
-__all__ = ["BatchSource", "Errors", "fit", "mean_errors"]
+__all__ = ["BatchSource", "Errors", "Reminder", "fit", "mean_errors"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,19 @@ class BatchSource(Protocol):
     def __call__(self, epoch: int) -> Iterator[Batch]:
         """Give out the batches of epoch `epoch`, counted from 0."""
         ...
+
+
+class Reminder(NamedTuple):
+    """What a network knew before and is to keep: a second set to validate by.
+
+    Attributes:
+        validation: its batches.
+        weight: its weight in the choice of the best weights, 0 to 1; the rest is that of the
+            first set. At 0 its errors are only recorded.
+    """
+
+    validation: BatchSource
+    weight: float
 
 
 @eqx.filter_jit
@@ -84,9 +97,14 @@ def fit(
     validation: BatchSource,
     directory: Path,
     *,
+    reminder: Reminder | None = None,
+    origin: Mapping[str, Any] | None = None,
     on_validation: Callable[[int, Errors], None] | None = None,
 ) -> tuple[EnergyModel, Errors]:
     """Train a network, or go on with a training run from its last checkpoint.
+
+    The run ends after the steps of the recipe, or after `patience` validations in a row of which
+    none was better than the best before.
 
     The directory holds `checkpoint-<step>.safetensors` (the whole state, replaced at each
     validation), `checkpoint.json` (where the run stands; it makes the former valid),
@@ -100,19 +118,26 @@ def fit(
         training: batches to learn from; the order must depend on the epoch's number alone.
         validation: batches to choose the best weights by.
         directory: of the run.
+        reminder: a second set to validate by.
+        origin: facts besides the recipe that a run and its resumption must have in common, such as
+            the hash of the data; JSON-serialisable.
         on_validation: called with the step and the validation errors.
 
     Returns:
-        The best averaged weights and their validation errors.
+        The best averaged weights and their validation errors, those of the reminder under names
+        that begin with `reminder_`.
 
     Raises:
+        ConfigError: a part of the recipe has no effect on the network's parameters.
         TrainingError: the loss or a validation error is not finite (step and batch are named), or
-            the directory holds a run of another recipe.
+            the directory holds a run of another recipe or origin.
         DataError: there is nothing to learn from or to validate by.
     """
+    state = initial_state(model, config)
     directory.mkdir(parents=True, exist_ok=True)
-    progress = _Progress(directory, config, model)
-    state = progress.restore(initial_state(model, config))
+    weight = reminder.weight if reminder is not None else 0.0
+    progress = _Progress(directory, config, model, origin or {}, weight)
+    state = progress.restore(state)
     started = time.monotonic() - progress.seconds
     losses: list[_Loss] = []
     with _progress_bar(config.steps, progress.step) as bar:
@@ -122,7 +147,7 @@ def fit(
             for number, batch in enumerate(training(epoch)):
                 if number < skip:
                     continue
-                if progress.step >= config.steps:
+                if progress.finished:
                     break
                 state, loss = training_step(batch, state, config)
                 step = progress.advance(epoch, number + 1)
@@ -134,6 +159,9 @@ def fit(
                 if due:
                     train_loss = float(np.mean([float(loss.value) for loss in losses]))
                     errors = mean_errors(state.average, validation(0))
+                    if reminder is not None:
+                        remembered = mean_errors(state.average, reminder.validation(0))
+                        errors |= {f"reminder_{name}": e for name, e in remembered.items()}
                     _require_finite_errors(errors, step)
                     seconds = time.monotonic() - started
                     progress.record(state, train_loss, errors, seconds)
@@ -142,7 +170,7 @@ def fit(
                         on_validation(step, errors)
                 elif len(losses) >= _CHECK_INTERVAL:
                     losses = losses[-1:]
-            if progress.step >= config.steps:
+            if progress.finished:
                 break
             if number < 0:
                 raise DataError(f"training: got no batches in epoch {epoch}, expected at least one")
@@ -180,11 +208,31 @@ def _require_finite_errors(errors: Errors, step: int) -> None:
 class _Progress:
     """Where a run stands, and its files."""
 
-    def __init__(self, directory: Path, config: TrainingConfig, model: EnergyModel):
-        self.directory = directory
+    def __init__(
+        self,
+        directory: Path,
+        config: TrainingConfig,
+        model: EnergyModel,
+        origin: Mapping[str, Any],
+        reminder_weight: float,
+    ):
+        self.directory, self.config, self.reminder_weight = directory, config, reminder_weight
         self.step, self.epoch, self.batch, self.seconds = 0, 0, 0, 0.0
         self.best: Errors = {}
-        self.recipe = {"training": to_table(config), "model": to_table(model.config)}
+        self.since_best = 0
+        self.recipe = {
+            "training": to_table(config),
+            "model": to_table(model.config),
+            "origin": dict(origin),
+            "reminder_weight": reminder_weight,
+        }
+
+    @property
+    def finished(self) -> bool:
+        patience = self.config.patience
+        return self.step >= self.config.steps or (
+            patience is not None and self.since_best >= patience
+        )
 
     @property
     def _position(self) -> Path:
@@ -199,14 +247,17 @@ class _Progress:
             _truncate_log(self.directory / "log.csv", 0)
             return state
         facts = json.loads(self._position.read_text(encoding="utf-8"))
-        if facts["recipe"] != json.loads(json.dumps(self.recipe)):
+        recipe = json.loads(json.dumps(self.recipe))
+        if facts["recipe"] != recipe:
             raise TrainingError(
-                f"{self.directory}: holds a run of another recipe, expected the same zoo file or "
+                f"{self.directory}: holds a run of another recipe "
+                f"({', '.join(_differences(facts['recipe'], recipe))}), expected the same one or "
                 "an empty directory"
             )
         state = load_weights(self._named(facts["step"]), state, facts["sha256"])
         self.step, self.epoch, self.batch = facts["step"], facts["epoch"], facts["batch"]
         self.seconds, self.best = facts["seconds"], facts["best"]
+        self.since_best = facts["since_best"]
         _truncate_log(self.directory / "log.csv", self.step)
         logger.info("resumed at step %d", self.step)
         return state
@@ -218,9 +269,10 @@ class _Progress:
         self, state: TrainingState, train_loss: float, errors: Errors, seconds: float
     ) -> None:
         """Write log, best weights and checkpoint; the position comes last and makes it valid."""
-        score = _score(errors)
-        if not self.best or score < _score(self.best):
-            self.best = errors
+        weight = self.reminder_weight
+        self.since_best += 1
+        if not self.best or _score(errors, weight) < _score(self.best, weight):
+            self.best, self.since_best = errors, 0
             save_weights(self.directory / "best.safetensors", state.average)
         row = {"step": self.step, "seconds": round(seconds, 1), "train_loss": train_loss, **errors}
         _append_row(self.directory / "log.csv", row)
@@ -240,6 +292,7 @@ class _Progress:
             "batch": self.batch,
             "seconds": seconds,
             "best": self.best,
+            "since_best": self.since_best,
             "sha256": digest,
             "recipe": self.recipe,
         }
@@ -249,9 +302,28 @@ class _Progress:
                 old.unlink()
 
 
-def _score(errors: Errors) -> float:
+def _score(errors: Errors, reminder_weight: float) -> float:
     """What validation chooses by: the sum of both mean absolute errors."""
-    return errors["energy_mae"] + errors["force_mae"]
+    score = errors["energy_mae"] + errors["force_mae"]
+    if reminder_weight == 0:
+        return score
+    reminded = errors["reminder_energy_mae"] + errors["reminder_force_mae"]
+    return (1 - reminder_weight) * score + reminder_weight * reminded
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Dotted names of the entries that differ between two nested tables."""
+    first, second = dict(_flat(old)), dict(_flat(new))
+    names = sorted({*first, *second})
+    return [name for name in names if first.get(name) != second.get(name)]
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _append_row(path: Path, row: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from efa_zoo._elements import symbol
 from efa_zoo._files import write_atomically
 from efa_zoo.cards import Card, Domain, WeightsFile, write_results
-from efa_zoo.errors import ConfigError, TrainingError
+from efa_zoo.errors import ConfigError, DataError, TrainingError
 from efa_zoo.evaluation import evaluate
 from efa_zoo.mpnn import EnergyModel
 from efa_zoo.registry import find
@@ -25,9 +25,9 @@ from efa_zoo.training.loop import BatchSource, fit
 from efa_zoo.weights import named_arrays, save_weights
 
 if TYPE_CHECKING:
-    from data_pipelines.structures import Structure
+    from data_pipelines.structure import Structure
 
-__all__ = ["train"]
+__all__ = ["covered_domain", "repeat_isolated", "require_places", "train", "training_cost"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,13 +63,19 @@ def train(
 
     Raises:
         ConfigError: the zoo file is not valid or has no recipe.
-        DataError: the data set is missing or cannot be read.
+        DataError: the data set is missing or cannot be read, or has an element that the network
+            has no place for.
         TrainingError: the folder holds a run and `resume` is False, or the loss is not finite.
     """
     files = find(name_or_path)
     card = Card.from_toml(files.zoo_file)
     if card.training is None:
         raise ConfigError(f"{files.zoo_file}: no [training], expected a recipe to train by")
+    if card.fine_tuning is not None:
+        raise ConfigError(
+            f"{files.zoo_file}: made by fine-tuning, expected a recipe to train from scratch "
+            "(`efa-zoo new --from` makes one)"
+        )
     directory = Path("runs") / card.name if out is None else Path(out)
     if not resume and (directory / "checkpoint.json").exists():
         raise TrainingError(
@@ -86,6 +92,7 @@ def train(
     config, cutoff = card.training, card.model.message_passing.cutoff
     structures = load_split(card.data.name, "train", data_dir=data_dir)
     held_back = load_split(card.data.name, "validation", data_dir=data_dir)
+    require_places(structures + held_back, card)
     references = fit_reference_energies(structures)
     buckets = choose_buckets(structures + held_back, cutoff, config.batch_size, _MAX_BUCKETS)
 
@@ -97,7 +104,7 @@ def train(
         return NumpyBatches(plan, references)
 
     network = EnergyModel(card.model, key=jax.random.key(config.seed))
-    chosen = _repeat_isolated(structures, config.isolated_share)
+    chosen = repeat_isolated(structures, config.isolated_share)
     network, _ = fit(network, config, source(chosen, True), source(held_back, False), directory)
 
     zoo_file = directory / f"{card.name}.toml"
@@ -111,9 +118,9 @@ def train(
             parameters=sum(array.size for array in named_arrays(network).values()),
             bytes=weights.stat().st_size,
         ),
-        domain=_domain(structures),
+        domain=covered_domain(structures),
         reference_energies={symbol(z): energy for z, energy in references.items()},
-        cost=_cost(directory),
+        cost=training_cost(directory),
     )
     write_results(zoo_file, metrics=evaluate(directory, data_dir=data_dir).to_dict())
     if publish:
@@ -122,24 +129,66 @@ def train(
     return directory
 
 
-def _repeat_isolated(structures: Sequence[Structure], share: float) -> list[Structure]:
-    """Repeat isolated molecules until they make up a share, every kind equally often."""
+def repeat_isolated(structures: Sequence[Structure], share: float) -> list[Structure]:
+    """Repeat isolated molecules until they make up a share, every kind equally often.
+
+    Args:
+        structures: pairs and isolated molecules.
+        share: of the result, 0 to below 1; 0 takes the structures as they are.
+
+    Returns:
+        Pairs first.
+
+    Raises:
+        ConfigError: a share is wanted, but there are no isolated molecules, or nothing else.
+    """
     if share == 0:
         return list(structures)
     kinds: dict[str, list[Structure]] = defaultdict(list)
     pairs = []
     for structure in structures:
-        if np.isnan(structure.separation):
+        if np.isnan(structure.separation) and structure.pair:
             kinds[structure.pair].append(structure)
         else:
             pairs.append(structure)
-    each = round(share / (1 - share) * len(pairs) / max(1, len(kinds)))
+    if not kinds or not pairs:
+        raise ConfigError(
+            f"isolated_share: got {share}, expected 0, because the data do not hold both pairs and "
+            "isolated molecules marked as such"
+        )
+    each = round(share / (1 - share) * len(pairs) / len(kinds))
     isolated = [kind[i % len(kind)] for kind in kinds.values() for i in range(each)]
     return pairs + isolated
 
 
-def _domain(structures: Sequence[Structure]) -> Domain:
-    """What the training structures cover; distances are rounded outwards to 0.1 Å."""
+def require_places(structures: Sequence[Structure], card: Card) -> None:
+    """Refuse structures with elements beyond those that a network can tell apart.
+
+    Args:
+        structures: labelled structures.
+        card: of the network.
+
+    Raises:
+        DataError: an element is beyond `model.highest_atomic_number`.
+    """
+    highest = card.model.highest_atomic_number
+    beyond = sorted({int(z) for s in structures for z in s.atomic_numbers if z > highest})
+    if beyond:
+        raise DataError(
+            f"elements: got {', '.join(map(symbol, beyond))}, but the network of {card.name} has "
+            f"places up to {symbol(highest)} only (model.highest_atomic_number = {highest})"
+        )
+
+
+def covered_domain(structures: Sequence[Structure]) -> Domain:
+    """What structures cover; distances are rounded outwards to 0.1 Å.
+
+    Args:
+        structures: at least one.
+
+    Returns:
+        Their elements, charges and distances between atoms.
+    """
     shortest, longest = np.inf, 0.0
     for structure in structures:
         if len(structure.positions) > 1:
@@ -158,7 +207,15 @@ def _domain(structures: Sequence[Structure]) -> Domain:
     )
 
 
-def _cost(directory: Path) -> dict[str, float | int | str]:
+def training_cost(directory: Path) -> dict[str, float | int | str]:
+    """What a run took.
+
+    Args:
+        directory: of a run with at least one validation.
+
+    Returns:
+        Steps, seconds and device.
+    """
     with (directory / "log.csv").open(newline="", encoding="utf-8") as file:
         last = list(csv.DictReader(file))[-1]
     device = jax.devices()[0]

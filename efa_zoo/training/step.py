@@ -14,7 +14,8 @@ from jaxtyping import Array, Float, Int
 from efa_zoo.config import TrainingConfig
 from efa_zoo.mpnn import EnergyModel
 from efa_zoo.training.batch import Batch
-from efa_zoo.training.loss import batch_loss
+from efa_zoo.training.loss import batch_loss_and_gradient
+from efa_zoo.training.parameters import body_mask, frozen_mask, trained_parameters
 
 __all__ = ["TrainingState", "initial_state", "learning_rate", "optimizer", "training_step"]
 
@@ -47,7 +48,11 @@ def learning_rate(config: TrainingConfig) -> optax.Schedule:
 
 
 def optimizer(config: TrainingConfig) -> optax.GradientTransformation:
-    """Gradient clipping, then the optimiser of the recipe."""
+    """Gradient clipping, then the optimiser of the recipe.
+
+    Frozen parameters count neither in the norm nor in the update. Updates are proportional to the
+    learning rate, so the slower rate of the body is a factor on them.
+    """
     rate = learning_rate(config)
     if config.optimizer == "adam":
         rule = optax.adam(rate)
@@ -60,7 +65,13 @@ def optimizer(config: TrainingConfig) -> optax.GradientTransformation:
             adam_weight_decay=config.weight_decay,
             muon_weight_dimension_numbers=_matrices,
         )
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), rule)
+    parts = [optax.clip_by_global_norm(config.clip_norm), rule]
+    if config.body_rate != 1:
+        parts.append(optax.masked(optax.scale(config.body_rate), body_mask))
+    if config.frozen:
+        stop = optax.masked(optax.set_to_zero(), lambda tree: frozen_mask(tree, config))
+        parts = [stop, *parts, stop]
+    return optax.chain(*parts)
 
 
 def _matrices(weights: Any) -> Any:
@@ -79,7 +90,11 @@ def initial_state(model: EnergyModel, config: TrainingConfig) -> TrainingState:
     Args:
         model: initial network.
         config: the recipe.
+
+    Raises:
+        ConfigError: a part of the recipe has no effect on this network's parameters.
     """
+    trained_parameters(model, config)
     # Copies, because a step gives up the buffers of its state; the caller keeps the model.
     own, average = (
         jax.tree.map(lambda leaf: leaf.copy() if eqx.is_array(leaf) else leaf, model)
@@ -107,17 +122,20 @@ def training_step(
     Returns:
         The state after the step, and the loss before it.
     """
-    loss, gradient = eqx.filter_value_and_grad(batch_loss)(state.model, batch, config)
+    gradient: Any
+    loss, gradient = batch_loss_and_gradient(state.model, batch, config)
     weights = eqx.filter(state.model, eqx.is_inexact_array)
     updates, optimizer_state = optimizer(config).update(gradient, state.optimizer, weights)
     model = eqx.apply_updates(state.model, updates)
-    # The average starts short and grows to its full length, so early weights are forgotten.
+    # The average starts short and grows to its full length, so early weights are forgotten. In
+    # this form a weight that never changes is its own average, to the last bit.
     step = state.step + 1
     decay = jnp.minimum(config.average_decay, (1 + step) / (10 + step)).astype(loss.dtype)
-    decay = jnp.where(config.average_decay > 0, decay, 0)
-    average = jax.tree.map(
-        lambda old, new: decay * old + (1 - decay) * new if eqx.is_inexact_array(new) else new,
-        state.average,
-        model,
-    )
+
+    def averaged(old: Any, new: Any) -> Any:
+        if not eqx.is_inexact_array(new):
+            return new
+        return jnp.where(decay > 0, old + (1 - decay) * (new - old), new)
+
+    average = jax.tree.map(averaged, state.average, model)
     return TrainingState(step, model, average, optimizer_state), loss

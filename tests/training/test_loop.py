@@ -26,6 +26,7 @@ from efa_zoo.config import (
 from efa_zoo.errors import DataError, TrainingError
 from efa_zoo.mpnn import EnergyModel
 from efa_zoo.training import Batch, batch_errors, fit, loop, mean_errors
+from efa_zoo.training.loop import Reminder
 from efa_zoo.weights import load_weights, named_arrays
 
 # Four batches an epoch, so that checkpoints fall into the middle of epochs.
@@ -298,3 +299,96 @@ def test_mean_errors_weigh_molecules_and_components_alike() -> None:
         np.sqrt(total["force_squared"] / total["components"]),
         rtol=1e-6,
     )
+
+
+#: A learning rate at which validation soon gets worse.
+_RESTLESS = dataclasses.replace(_CONFIG, learning_rate=2.0, validation_interval=1, patience=2)
+
+
+def test_a_run_stops_when_validation_has_not_improved_for_long(tmp_path: Path) -> None:
+    seen: list[float] = []
+    fit(
+        small_model(),
+        _RESTLESS,
+        Source(_batches()),
+        _validation(),
+        tmp_path,
+        on_validation=lambda _, e: seen.append(e["energy_mae"] + e["force_mae"]),
+    )
+    assert len(seen) < 11
+    best = int(np.argmin(seen))
+    assert len(seen) == best + 1 + 2
+    assert all(later >= seen[best] for later in seen[best + 1 :])
+    # Stopped means finished: going on changes nothing.
+    before = _records(tmp_path)
+    fit(small_model(), _RESTLESS, Source(_batches()), _validation(), tmp_path)
+    assert _records(tmp_path) == before
+    # Without patience the run is the same up to there, and goes on.
+    whole = tmp_path / "whole"
+    free = dataclasses.replace(_RESTLESS, patience=None)
+    fit(small_model(), free, Source(_batches()), _validation(), whole)
+    assert _records(whole)["log"][: len(seen)] == before["log"]
+    assert len(_records(whole)["log"]) == 11
+
+
+def test_patience_is_kept_over_an_interruption(tmp_path: Path) -> None:
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    fit(small_model(), _RESTLESS, Source(_batches()), _validation(), whole)
+    stopped = len(_records(whole)["log"])
+    with pytest.raises(InterruptedError):
+        fit(
+            small_model(),
+            _RESTLESS,
+            Source(_batches(), fails_after=stopped - 1),
+            _validation(),
+            resumed,
+        )
+    fit(small_model(), _RESTLESS, Source(_batches()), _validation(), resumed)
+    assert _records(resumed) == _records(whole)
+
+
+def _reminded(directory: Path, weight: float) -> tuple[dict[int, loop.Errors], loop.Errors]:
+    seen: dict[int, loop.Errors] = {}
+    config = dataclasses.replace(_RESTLESS, patience=None)
+    _, errors = fit(
+        small_model(),
+        config,
+        Source(_batches()),
+        _validation(),
+        directory,
+        reminder=Reminder(Source([make_batch(20)]), weight),
+        on_validation=seen.__setitem__,
+    )
+    return seen, errors
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 0.9])
+def test_a_reminder_counts_by_its_weight(tmp_path: Path, weight: float) -> None:
+    seen, errors = _reminded(tmp_path, weight)
+
+    def score(e: loop.Errors) -> float:
+        first, second = (e[f"{p}energy_mae"] + e[f"{p}force_mae"] for p in ("", "reminder_"))
+        return (1 - weight) * first + weight * second
+
+    assert errors == min(seen.values(), key=score)
+    best = load_weights(tmp_path / "best.safetensors", small_model())
+    again = mean_errors(best, iter([make_batch(20)]))
+    assert again == {name: errors[f"reminder_{name}"] for name in again}
+    with (tmp_path / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["reminder_force_rmse"]) for row in rows] == [
+        e["reminder_force_rmse"] for e in seen.values()
+    ]
+
+
+def test_a_run_of_another_origin_is_refused_by_name(tmp_path: Path) -> None:
+    def go(**origin: Any) -> None:
+        arguments = (small_model(), _CONFIG, Source(_batches()), _validation(), tmp_path)
+        fit(*arguments, origin=origin)
+
+    go(data="a", share=0.5)
+    go(data="a", share=0.5)
+    with pytest.raises(TrainingError, match=r"another recipe \(origin\.data\), expected the same"):
+        go(data="b", share=0.5)
+    with pytest.raises(TrainingError, match=r"\(origin\.data, origin\.share\)"):
+        go()

@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from efa_zoo.cards import Card
+from efa_zoo.compilation import use_compilation_cache
 from efa_zoo.config import (
     AttentionConfig,
     FrequencyConfig,
@@ -28,7 +29,9 @@ from efa_zoo.errors import (
     ConfigError,
     DataError,
     EFAZooError,
+    ExportError,
     InputError,
+    SimulationError,
     TrainingError,
     UnknownModelError,
     WeightsError,
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from efa_zoo.graph import Graph
     from efa_zoo.mpnn import EnergyModel
     from efa_zoo.potential import Potential
-    from efa_zoo.prediction import OutOfRangeWarning, Prediction, predict
+    from efa_zoo.prediction import OutOfRangeWarning, Prediction, PredictionStream, predict
 
 __version__ = "0.1.0"
 
@@ -50,6 +53,7 @@ __all__ = [
     "DataError",
     "EFAZooError",
     "EnergyModel",
+    "ExportError",
     "FrequencyConfig",
     "Graph",
     "InputError",
@@ -59,6 +63,8 @@ __all__ = [
     "OutOfRangeWarning",
     "Potential",
     "Prediction",
+    "PredictionStream",
+    "SimulationError",
     "TrainingConfig",
     "TrainingError",
     "UnknownModelError",
@@ -69,6 +75,7 @@ __all__ = [
     "list_models",
     "load",
     "predict",
+    "use_compilation_cache",
 ]
 
 # Public names that need JAX, and the module of each. No module may be called like one of these
@@ -79,6 +86,7 @@ _LAZY = {
     "OutOfRangeWarning": "efa_zoo.prediction",
     "Potential": "efa_zoo.potential",
     "Prediction": "efa_zoo.prediction",
+    "PredictionStream": "efa_zoo.prediction",
     "predict": "efa_zoo.prediction",
 }
 

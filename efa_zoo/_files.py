@@ -1,14 +1,15 @@
-"""Writing files whole: under a temporary name first, renamed when complete."""
+"""Files written whole, under a temporary name first; and the cache folder."""
 
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replacing", "write_atomically"]
+__all__ = ["replacing", "user_cache", "write_atomically"]
 
 
 @contextmanager
@@ -38,3 +39,12 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` to `path`: readers see the old file or the new one, never a part of it."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def user_cache() -> Path:
+    """The folder of efa_zoo in the user's cache."""
+    if sys.platform == "darwin":
+        cache = Path.home() / "Library" / "Caches"
+    else:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "efa_zoo"

@@ -222,8 +222,14 @@ def repeat_degrees(values: Array | Sequence[Array], degree: int, axis: int) -> A
 @functools.cache
 def clebsch_gordan(degree1: int, degree2: int, degree3: int, dtype: np.dtype) -> np.ndarray:
     """Clebsch–Gordan coefficients of e3x, `[components1, components2, components3]`."""
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        table = np.asarray(e3x.so3.clebsch_gordan(degree1, degree2, degree3))
-    table = table.astype(dtype)
+    sizes = [(degree + 1) ** 2 for degree in (degree1, degree2, degree3)]
+    table = _all_coefficients(max(degree1, degree2, degree3))
+    table = table[: sizes[0], : sizes[1], : sizes[2]].astype(dtype)
     table.setflags(write=False)
     return table
+
+
+@functools.cache
+def _all_coefficients(degree: int) -> np.ndarray:
+    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+        return np.asarray(e3x.so3.clebsch_gordan(degree, degree, degree))

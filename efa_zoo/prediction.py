@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
+import itertools
+import math
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from os import PathLike
-from typing import TYPE_CHECKING, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, overload
 
 import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import DTypeLike
-from scipy.spatial import KDTree
 
-from efa_zoo._elements import ATOMIC_NUMBERS, SYMBOLS, symbol
-from efa_zoo.cards import Card, Domain
-from efa_zoo.energy import energy_and_forces
-from efa_zoo.errors import ConfigError, InputError
-from efa_zoo.graph import Graph, stack
+from efa_zoo._elements import SYMBOLS
+from efa_zoo.checks import (
+    Molecule,
+    OnOutOfRange,
+    OutOfRangeWarning,
+    check_structure,
+    float_type,
+    is_structure,
+    on_out_of_range,
+)
+from efa_zoo.energy import batch_energy_and_forces
+from efa_zoo.errors import InputError
+from efa_zoo.graph import Graph, neighbor_matrix
 from efa_zoo.mpnn import EnergyModel
+from efa_zoo.neighbors import padded_atoms, within_cutoff
 from efa_zoo.potential import Potential, cast
 from efa_zoo.registry import load
 
@@ -31,18 +40,27 @@ if TYPE_CHECKING:
 
     Structure: TypeAlias = Atoms | Graph
 
-__all__ = ["OutOfRangeWarning", "Prediction", "predict"]
+__all__ = [
+    "OnError",
+    "OutOfRangeWarning",
+    "Prediction",
+    "PredictionStream",
+    "PredictionSummary",
+    "predict",
+]
 
-#: Atoms closer than this (Å) are the same atom given twice, whatever a model knows.
-_SAME_PLACE = 0.1
+#: What to do about a structure that cannot be predicted.
+OnError: TypeAlias = Literal["raise", "return"]
 
-#: Numbers of molecules computed at once, and the most atoms (with padding) in one go.
-_BATCH_SIZES = (64, 8, 1)
-_MAX_ATOMS = 2048
+#: Up to this padded number of atoms all pairs are listed, so that atoms alone make a shape.
+_ALL_PAIRS_UP_TO = 64
 
+#: Numbers of molecules computed at once: few, many, and the most atoms (with padding) in one go.
+_FEW, _MANY, _MAX_ATOMS = 8, 64, 2048
 
-class OutOfRangeWarning(UserWarning):
-    """A prediction was made for a structure outside what the model knows."""
+#: Compiling takes about as long as computing this many pairs of atoms on a processor core, so that
+#: a shape of its own must save more.
+_PAIRS_PER_COMPILATION = 500_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,13 +82,44 @@ class Prediction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Molecule:
-    """A structure after the checks: float64 positions, no padding."""
+class PredictionSummary:
+    """What predicting many structures took.
 
-    numbers: np.ndarray
-    positions: np.ndarray
-    charge: int
-    dipoles: np.ndarray | None
+    Attributes:
+        structures: number of structures, bad ones included.
+        failures: number of structures without a prediction.
+        seconds: time of checks and computation, compilations included.
+        compilations: number of programs compiled; shapes met before in the process need none.
+        shapes: number of padded shapes.
+        atoms: number of atoms computed.
+        atom_slots: number of atoms computed, padding included.
+    """
+
+    structures: int = 0
+    failures: int = 0
+    seconds: float = 0.0
+    compilations: int = 0
+    shapes: int = 0
+    atoms: int = 0
+    atom_slots: int = 0
+
+    @property
+    def fill(self) -> float:
+        """Share of the padded atoms that are atoms; 1 where nothing was computed."""
+        return self.atoms / self.atom_slots if self.atom_slots else 1.0
+
+    @property
+    def throughput(self) -> float:
+        """Structures per second."""
+        return self.structures / self.seconds if self.seconds else 0.0
+
+    def __str__(self) -> str:
+        failed = f", {self.failures} of them without a prediction" if self.failures else ""
+        return (
+            f"{self.structures} structures in {self.seconds:.1f} s{failed}: "
+            f"{self.throughput:.0f} structures/s, {self.compilations} compilations for "
+            f"{self.shapes} shapes, {self.fill:.0%} of the padded atoms filled"
+        )
 
 
 @overload
@@ -80,7 +129,7 @@ def predict(
     *,
     charge: int | None = ...,
     dtype: DTypeLike = ...,
-    out_of_range: Literal["error", "warn"] = ...,
+    out_of_range: OnOutOfRange = ...,
 ) -> Prediction: ...
 
 
@@ -91,8 +140,23 @@ def predict(
     *,
     charge: int | None = ...,
     dtype: DTypeLike = ...,
-    out_of_range: Literal["error", "warn"] = ...,
+    out_of_range: OnOutOfRange = ...,
+    on_error: Literal["raise"] = ...,
+    progress: Callable[[int], object] | None = ...,
 ) -> list[Prediction]: ...
+
+
+@overload
+def predict(
+    model: Potential | str | PathLike[str],
+    structures: Iterable[Structure],
+    *,
+    charge: int | None = ...,
+    dtype: DTypeLike = ...,
+    out_of_range: OnOutOfRange = ...,
+    on_error: Literal["return"],
+    progress: Callable[[int], object] | None = ...,
+) -> list[Prediction | InputError]: ...
 
 
 def predict(
@@ -101,12 +165,15 @@ def predict(
     *,
     charge: int | None = None,
     dtype: DTypeLike = "float32",
-    out_of_range: Literal["error", "warn"] = "error",
-) -> Prediction | list[Prediction]:
+    out_of_range: OnOutOfRange = "error",
+    on_error: OnError = "raise",
+    progress: Callable[[int], object] | None = None,
+) -> Prediction | list[Prediction] | list[Prediction | InputError]:
     """Predict energy and forces of one structure or of many.
 
     Many structures are padded to a few common sizes and computed in batches; every size is compiled
     once per process and architecture. All structures are checked before anything is computed.
+    `PredictionStream` takes more structures than fit in memory, and says what it took.
 
     Args:
         model: a loaded model, or what `efa_zoo.load` takes; load once to predict often.
@@ -118,6 +185,10 @@ def predict(
             neither needed nor changed.
         out_of_range: whether a structure outside what the card says the model knows (charge,
             electrons, distances) raises or only warns. An unknown element always raises.
+        on_error: of several structures, whether a bad one raises, or the others are predicted and
+            its error stands in its place.
+        progress: of several structures, called with the number of those that are done since the
+            last call, such as the `update` of a bar.
 
     Returns:
         One `Prediction` for one structure, else a list in the order of `structures`.
@@ -127,324 +198,336 @@ def predict(
             is named.
         UnknownModelError, ConfigError, WeightsError: as for `efa_zoo.load`.
     """
-    if out_of_range not in ("error", "warn"):
-        raise InputError(f"out_of_range: got {out_of_range!r}, expected 'error' or 'warn'")
-    wanted = _float_type(dtype)
-    potential = model if isinstance(model, Potential) else load(model)
-    if _is_structure(structures):
-        molecule = _check(structures, potential.card, charge, out_of_range, where="")
-        return _compute(potential, [molecule], wanted)[0]
+    run = _Run(model, charge, dtype, out_of_range, on_error, progress)
+    if is_structure(structures):
+        molecule = check_structure(structures, run.potential.card, charge, run.out_of_range)
+        (result,) = run.compute([molecule], single=True)
+        assert isinstance(result, Prediction)
+        return result
+    # Two more frames than from here: the warning belongs to the caller.
+    checked = run.check(_iterable(structures), stacklevel=4)
+    return run.compute(checked)
+
+
+class PredictionStream:
+    """Predictions of many structures, one after the other in their order.
+
+    Structures are taken from their source, checked and computed in windows, so that a source of any
+    length needs the memory of one window; in a window they are sorted into batches as by `predict`.
+
+        stream = PredictionStream(model, ase.io.iread("many.extxyz"), on_error="return")
+        for result in stream:
+            ...  # a Prediction, or the InputError that says what is wrong
+        print(stream.summary)
+    """
+
+    def __init__(
+        self,
+        model: Potential | str | PathLike[str],
+        structures: Iterable[Structure],
+        *,
+        charge: int | None = None,
+        dtype: DTypeLike = "float32",
+        out_of_range: OnOutOfRange = "error",
+        on_error: OnError = "raise",
+        progress: Callable[[int], object] | None = None,
+        window: int = 8192,
+    ):
+        """Prepare the predictions; nothing is computed before the iteration.
+
+        Args:
+            model: as for `predict`.
+            structures: ASE atoms or graphs.
+            charge: as for `predict`.
+            dtype: as for `predict`.
+            out_of_range: as for `predict`.
+            on_error: as for `predict`; "raise" raises when the window of the structure comes up.
+            progress: as for `predict`.
+            window: number of structures that are held at once.
+
+        Raises:
+            InputError: an option is not valid.
+            UnknownModelError, ConfigError, WeightsError: as for `efa_zoo.load`.
+        """
+        if window < 1:
+            raise InputError(f"window: got {window}, expected at least 1")
+        self._structures = iter(_iterable(structures))
+        self._window = window
+        self._run = _Run(model, charge, dtype, out_of_range, on_error, progress)
+
+    def __iter__(self) -> Iterator[Prediction | InputError]:
+        """Give out a result for every structure.
+
+        Raises:
+            InputError: as for `predict`.
+        """
+        while window := list(itertools.islice(self._structures, self._window)):
+            yield from self._run.compute(self._run.check(window, stacklevel=4))
+
+    @property
+    def summary(self) -> PredictionSummary:
+        """What the structures so far took."""
+        return self._run.summary
+
+
+def _iterable(structures: object) -> Iterable[object]:
     if isinstance(structures, str | PathLike) or not isinstance(structures, Iterable):
         raise InputError(
             f"structures: got {structures!r}, expected ASE atoms or a Graph (read files with "
             "ase.io.read)"
         )
-    molecules = []
-    for index, structure in enumerate(structures):
-        where = f"structure {index}: "
-        try:
-            molecules.append(_check(structure, potential.card, charge, out_of_range, where=where))
-        except InputError as error:
-            raise InputError(f"{where}{error}") from error
-    return _compute(potential, molecules, wanted)
-
-
-def _float_type(dtype: DTypeLike) -> np.dtype:
-    try:
-        wanted = np.dtype(dtype)
-    except TypeError as error:
-        raise InputError(f"dtype: got {dtype!r}, expected float32 or float64") from error
-    if wanted not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise InputError(f"dtype: got {wanted.name}, expected float32 or float64")
-    return wanted
-
-
-# ---------------------------------------------------------------------------------------------
-# Checks
-
-
-def _is_atoms(structure: object) -> bool:
-    # Nobody can hold ASE atoms where ASE was not imported.
-    if sys.modules.get("ase") is None:
-        return False
-    from ase import Atoms
-
-    return isinstance(structure, Atoms)
-
-
-def _is_structure(structure: object) -> bool:
-    return isinstance(structure, Graph) or _is_atoms(structure)
-
-
-def _check(
-    structure: object,
-    card: Card,
-    charge: int | None,
-    out_of_range: Literal["error", "warn"],
-    *,
-    where: str,
-) -> _Molecule:
-    """Check a structure and take its arrays; raises InputError. Warnings start with `where`."""
-    domain = card.domain
-    if domain is None:
-        raise ConfigError(f"{card.name}: the card has no [domain], which says what the model knows")
-    if isinstance(structure, Graph):
-        numbers, positions, dipoles = _graph_arrays(structure)
-        given = int(structure.total_charge) if charge is None else charge
-    elif _is_atoms(structure):
-        numbers, positions, dipoles = _atoms_arrays(structure)  # type: ignore[arg-type]
-        given = structure.info.get("charge") if charge is None else charge  # type: ignore[attr-defined]
-    else:
-        raise InputError(
-            f"got an object of type {type(structure).__name__}, expected ASE atoms or a Graph"
-        )
-    if card.model.dipole_embedding and dipoles is None:
-        raise InputError("atomic_dipoles: none given, but the model needs them (e·Å, [atoms, 3])")
-    _check_geometry(numbers, positions)
-    _check_elements(numbers, card, domain)
-    total_charge = _charge(given, card, domain)
-    for problem in _out_of_range(numbers, positions, total_charge, card, domain):
-        if out_of_range == "error":
-            raise InputError(problem)
-        warnings.warn(f"{where}{problem}", OutOfRangeWarning, stacklevel=3)
-    return _Molecule(
-        numbers=numbers,
-        positions=positions,
-        charge=total_charge,
-        dipoles=dipoles if card.model.dipole_embedding else None,
-    )
-
-
-def _graph_arrays(graph: Graph) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    if np.ndim(graph.atomic_numbers) != 1:
-        raise InputError(
-            f"atomic_numbers: got shape {np.shape(graph.atomic_numbers)}, expected (atoms,); give "
-            "a batch as a list of graphs"
-        )
-    numbers = np.asarray(graph.atomic_numbers)
-    atoms = numbers > 0
-    dipoles = graph.atomic_dipoles
-    return (
-        numbers[atoms],
-        np.asarray(graph.positions, dtype=np.float64)[atoms],
-        None if dipoles is None else np.asarray(dipoles, dtype=np.float64)[atoms],
-    )
-
-
-def _atoms_arrays(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    if np.any(atoms.pbc):
-        raise InputError(
-            f"pbc: got {atoms.pbc.tolist()}, expected a molecule without periodicity "
-            "(atoms.pbc = False if the cell is only a box around it)"
-        )
-    return (
-        atoms.get_atomic_numbers(),
-        np.asarray(atoms.get_positions(), dtype=np.float64),
-        atoms.arrays.get("atomic_dipoles"),
-    )
-
-
-def _check_geometry(numbers: np.ndarray, positions: np.ndarray) -> None:
-    if numbers.size == 0:
-        raise InputError("got no atoms, expected at least one")
-    broken = np.flatnonzero(~np.isfinite(positions).all(axis=1))
-    if broken.size:
-        atom = int(broken[0])
-        raise InputError(
-            f"positions: atom {atom} ({symbol(int(numbers[atom]))}) is at "
-            f"{positions[atom].tolist()}, expected finite numbers (Å)"
-        )
-    distance, first, second = _closest(positions)
-    if distance < _SAME_PLACE:
-        hint = "" if positions.any() else "; all positions are zero, were they given?"
-        raise InputError(
-            f"positions: atoms {first} and {second} are {distance:.3g} Å apart, expected different "
-            f"places{hint}"
-        )
-
-
-def _check_elements(numbers: np.ndarray, card: Card, domain: Domain) -> None:
-    known = [ATOMIC_NUMBERS[element] for element in domain.elements]
-    unknown = [symbol(int(number)) for number in np.unique(numbers) if number not in known]
-    if unknown:
-        raise InputError(
-            f"elements: got {', '.join(unknown)}, but {card.name} knows only "
-            f"{', '.join(domain.elements)}"
-        )
-
-
-def _charge(given: object, card: Card, domain: Domain) -> int:
-    if given is None:
-        if domain.total_charges == (0,):
-            return 0
-        raise InputError(
-            f"charge: not given, but {card.name} knows molecules of charge "
-            f"{_signed(domain.total_charges)}; set atoms.info['charge'] (in a file: charge=1 in "
-            "the extxyz header), or pass charge= (on the command line: --charge)"
-        )
-    if isinstance(given, bool | np.bool_) or not isinstance(
-        given, int | float | np.integer | np.floating
-    ):
-        raise InputError(f"charge: got {given!r}, expected an integer (e)")
-    if not float(given).is_integer():
-        raise InputError(f"charge: got {given}, expected an integer (e)")
-    return int(given)
-
-
-def _out_of_range(
-    numbers: np.ndarray, positions: np.ndarray, charge: int, card: Card, domain: Domain
-) -> list[str]:
-    """What lies outside the card's domain, one sentence each."""
-    problems = []
-    if charge not in domain.total_charges:
-        problems.append(
-            f"charge: got {charge:+d}, but {card.name} knows only {_signed(domain.total_charges)}"
-        )
-    electrons = int(numbers.sum()) - charge
-    if domain.closed_shell and electrons % 2:
-        problems.append(
-            f"charge: {charge:+d} leaves {electrons} electrons, an odd number, but {card.name} "
-            "knows closed shells only"
-        )
-    shortest, first, second = _closest(positions)
-    if shortest < domain.min_distance:
-        problems.append(
-            f"positions: atoms {first} and {second} are {shortest:.3g} Å apart, but {card.name} "
-            f"knows distances from {domain.min_distance:g} Å"
-        )
-    longest, first, second = _farthest(positions)
-    if longest > domain.max_distance:
-        problems.append(
-            f"positions: atoms {first} and {second} are {longest:.4g} Å apart, but {card.name} "
-            f"knows distances up to {domain.max_distance:g} Å"
-        )
-    return problems
-
-
-def _signed(charges: Sequence[int]) -> str:
-    return ", ".join(f"{charge:+d}" if charge else "0" for charge in charges)
-
-
-def _closest(positions: np.ndarray) -> tuple[float, int, int]:
-    """Shortest distance and its two atoms; infinity for a single atom."""
-    if len(positions) < 2:
-        return float("inf"), 0, 0
-    distances, neighbors = map(np.asarray, KDTree(positions).query(positions, k=2))
-    first = int(np.argmin(distances[:, 1]))
-    # Of two atoms at one place, the tree may name the atom itself second.
-    second = next(atom for atom in neighbors[first, ::-1].tolist() if atom != first)
-    return float(distances[first, 1]), min(first, second), max(first, second)
-
-
-def _farthest(positions: np.ndarray) -> tuple[float, int, int]:
-    """Longest distance and its two atoms."""
-    # Atoms near the middle cannot beat the distance found from the outermost atom.
-    center = (positions.min(axis=0) + positions.max(axis=0)) / 2
-    radii = np.linalg.norm(positions - center, axis=1)
-    outermost = int(np.argmax(radii))
-    distances = np.linalg.norm(positions - positions[outermost], axis=1)
-    best = float(distances.max()), outermost, int(np.argmax(distances))
-    candidates = np.flatnonzero(radii + radii[outermost] >= best[0])
-    for atom in candidates.tolist():
-        distances = np.linalg.norm(positions[candidates] - positions[atom], axis=1)
-        other = int(np.argmax(distances))
-        best = max(best, (float(distances[other]), atom, int(candidates[other])))
-    distance, *pair = best
-    first, second = sorted(pair)
-    return distance, first, second
+    return structures
 
 
 # ---------------------------------------------------------------------------------------------
 # Computation
 
 
-def _compute(
-    potential: Potential, molecules: Sequence[_Molecule], dtype: np.dtype
-) -> list[Prediction]:
-    """Energies and forces of checked molecules, in order."""
-    cutoff = potential.card.model.message_passing.cutoff
-    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-    graphs = []
-    for index, molecule in enumerate(molecules):
-        graph = Graph.from_arrays(
-            molecule.numbers,
-            # float32 resolves positions near the origin best, and the network does not care.
-            molecule.positions - molecule.positions.mean(axis=0),
-            cutoff,
-            total_charge=molecule.charge,
-            atomic_dipoles=molecule.dipoles,
-            dtype=dtype.type,
-        )
-        graphs.append(graph)
-        groups[_padded_size(graph)].append(index)
+class _Run:
+    """Checks and computes structures, and keeps account."""
 
-    references = np.zeros(len(SYMBOLS))
-    for element, energy in potential.card.reference_energies.items():
-        references[ATOMIC_NUMBERS[element]] = energy
+    def __init__(
+        self,
+        model: Potential | str | PathLike[str],
+        charge: int | None,
+        dtype: DTypeLike,
+        out_of_range: OnOutOfRange,
+        on_error: OnError,
+        progress: Callable[[int], object] | None,
+    ):
+        if on_error not in ("raise", "return"):
+            raise InputError(f"on_error: got {on_error!r}, expected 'raise' or 'return'")
+        self.out_of_range: OnOutOfRange = on_out_of_range(out_of_range)
+        self.dtype = float_type(dtype)
+        self.potential = model if isinstance(model, Potential) else load(model)
+        self.charge = charge
+        self.on_error = on_error
+        self.progress = progress
+        self.summary = PredictionSummary()
+        self._shapes: set[Shape] = set()
 
-    predictions: dict[int, Prediction] = {}
-    with jax.enable_x64(dtype == np.float64):
-        network = cast(potential.network, dtype)
-        for (num_atoms, num_neighbors), members in sorted(groups.items()):
-            for chunk, size in _chunks(members, num_atoms):
-                # The last batch is filled with copies of its last molecule.
-                filled = chunk + chunk[-1:] * (size - len(chunk))
-                batch = stack(
-                    [graphs[index] for index in filled],
-                    num_atoms=num_atoms,
-                    num_neighbors=num_neighbors,
+    def check(
+        self, structures: Iterable[object], *, stacklevel: int
+    ) -> list[Molecule | InputError]:
+        """Check structures; errors begin with their number in the run."""
+        started = time.monotonic()
+        checked: list[Molecule | InputError] = []
+        for index, structure in enumerate(structures, start=self.summary.structures):
+            where = f"structure {index}: "
+            try:
+                molecule = check_structure(
+                    structure,
+                    self.potential.card,
+                    self.charge,
+                    self.out_of_range,
+                    where=where,
+                    stacklevel=stacklevel,
                 )
-                atomic_energies, forces = jax.device_get(_evaluate(network, batch))
-                for row, index in enumerate(chunk):
-                    molecule = molecules[index]
+            except InputError as error:
+                if self.on_error == "raise":
+                    raise InputError(f"{where}{error}") from error
+                checked.append(InputError(f"{where}{error}"))
+            else:
+                checked.append(molecule)
+        self._count(seconds=time.monotonic() - started)
+        return checked
+
+    def compute(
+        self, checked: Sequence[Molecule | InputError], *, single: bool = False
+    ) -> list[Any]:
+        """Energies and forces of checked molecules, and the errors of the others, in order."""
+        started, traced = time.monotonic(), _traces.count
+        first = self.summary.structures
+        results: list[Prediction | InputError | None] = [
+            None if isinstance(item, Molecule) else item for item in checked
+        ]
+        self._report(len(results) - results.count(None))
+        cutoff = self.potential.card.model.message_passing.cutoff
+        molecules = {i: item for i, item in enumerate(checked) if isinstance(item, Molecule)}
+        sizes = {i: _size(molecule, cutoff) for i, molecule in molecules.items()}
+        references = self.potential.reference_energies(np.arange(len(SYMBOLS)))
+        with jax.enable_x64(self.dtype == np.float64):
+            network = cast(self.potential.network, self.dtype)
+
+            def collect(members: Sequence[int], outputs: tuple[Array, Array]) -> None:
+                energies, forces = jax.device_get(outputs)
+                for row, i in enumerate(members):
+                    molecule, where = molecules[i], "" if single else f"structure {first + i}: "
                     atoms = len(molecule.numbers)
-                    atomic = atomic_energies[row, :atoms].astype(np.float64)
+                    atomic = energies[row, :atoms].astype(np.float64)
                     atomic += references[molecule.numbers]
-                    predictions[index] = _prediction(
-                        atomic, forces[row, :atoms].astype(np.float64), molecule.charge, index
+                    result = _prediction(
+                        atomic, forces[row, :atoms].astype(np.float64), molecule.charge, where
                     )
-    return [predictions[index] for index in range(len(molecules))]
+                    if isinstance(result, InputError) and self.on_error == "raise":
+                        raise result
+                    results[i] = result
+                self._report(len(members))
+
+            # One batch is computed while the next one is put together.
+            running: tuple[Sequence[int], tuple[Array, Array]] | None = None
+            for shape, members in plan_batches(sizes, self._shapes):
+                batch = _pad([molecules[i] for i in members], shape, cutoff, self.dtype)
+                launched = members, _evaluate(network, batch, cutoff)
+                if running is not None:
+                    collect(*running)
+                running = launched
+                self._shapes.add(shape)
+                self._count(
+                    atoms=sum(len(molecules[i].numbers) for i in members),
+                    atom_slots=shape.molecules * shape.atoms,
+                )
+            if running is not None:
+                collect(*running)
+        self._count(
+            structures=len(results),
+            failures=sum(isinstance(result, InputError) for result in results),
+            seconds=time.monotonic() - started,
+            compilations=_traces.count - traced,
+        )
+        self.summary = replace(self.summary, shapes=len(self._shapes))
+        return results
+
+    def _report(self, done: int) -> None:
+        if self.progress is not None and done:
+            self.progress(done)
+
+    def _count(self, **more: float) -> None:
+        changed = {name: getattr(self.summary, name) + value for name, value in more.items()}
+        self.summary = replace(self.summary, **changed)
 
 
 def _prediction(
-    atomic_energies: np.ndarray, forces: np.ndarray, charge: int, index: int
-) -> Prediction:
+    atomic_energies: np.ndarray, forces: np.ndarray, charge: int, where: str
+) -> Prediction | InputError:
     energy = float(atomic_energies.sum())
     if not (np.isfinite(energy) and np.isfinite(forces).all()):
-        raise InputError(f"structure {index}: the model gives no finite energy and forces for it")
+        return InputError(f"{where}the model gives no finite energy and forces for it")
     return Prediction(energy=energy, forces=forces, atomic_energies=atomic_energies, charge=charge)
+
+
+class _Traces:
+    """Counts how often a function was traced, which is how often it was compiled."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+_traces = _Traces()
 
 
 @eqx.filter_jit
 def _evaluate(
-    network: EnergyModel, graphs: Graph
+    network: EnergyModel, graphs: Graph, cutoff: float
 ) -> tuple[Float[Array, "molecules atoms"], Float[Array, "molecules atoms 3"]]:
     """Atomic energies (eV) and forces (eV/Å) of a batch; compiled once per shape and network."""
-    return jax.vmap(lambda graph: energy_and_forces(network, graph))(graphs)
+    _traces.count += 1
+
+    if graphs.num_neighbors == graphs.num_atoms:  # all pairs were listed
+        graphs = jax.vmap(lambda graph: within_cutoff(graph, cutoff))(graphs)
+    return batch_energy_and_forces(network, graphs)
 
 
-def _padded_size(graph: Graph) -> tuple[int, int]:
-    """Common padded numbers of atoms (8, 16, 24, 32, 48, 64, 96 …) and neighbours (8, 16, 32 …)."""
-    atoms = 8
-    while atoms < graph.num_atoms:
-        power = 1 << (atoms.bit_length() - 1)
-        atoms = 2 * power if atoms > power or atoms == 8 else power + power // 2
-    neighbors = 8
-    while neighbors < graph.num_neighbors:
+# ---------------------------------------------------------------------------------------------
+# Batches
+
+
+class Shape(NamedTuple):
+    """Padded shape of a batch: molecules, atoms of each and neighbours of each atom."""
+
+    molecules: int
+    atoms: int
+    neighbors: int
+
+
+def _size(molecule: Molecule, cutoff: float) -> tuple[int, int]:
+    """Common padded numbers of atoms and of neighbours."""
+    atoms = padded_atoms(len(molecule.numbers))
+    if atoms <= _ALL_PAIRS_UP_TO:
+        return atoms, atoms
+    neighbors = 16
+    while neighbors < neighbor_matrix(molecule.positions, cutoff)[0].shape[1]:
         neighbors *= 2
     return atoms, min(neighbors, atoms)
 
 
-def _chunks(members: Sequence[int], num_atoms: int) -> list[tuple[list[int], int]]:
-    """Split molecules of one padded size into batches of fixed sizes (the last may be short)."""
-    sizes = [size for size in _BATCH_SIZES if size == 1 or size * num_atoms <= _MAX_ATOMS]
-    chunks = []
-    rest = list(members)
-    while rest:
-        size = next((size for size in sizes if size <= len(rest)), sizes[-1])
-        if size == 1 and len(rest) > 1 and len(sizes) > 1:
-            # Two to seven molecules cost less in one padded batch than one by one.
-            size = sizes[-2]
-        chunks.append((rest[:size], size))
-        rest = rest[size:]
-    return chunks
+def plan_batches(
+    sizes: Mapping[int, tuple[int, int]], compiled: Collection[Shape] = ()
+) -> list[tuple[Shape, list[int]]]:
+    """Sort molecules into batches of few shapes.
+
+    Molecules of one size share batches; a size that saves less than its compilation costs is given
+    up for the next larger one.
+
+    Args:
+        sizes: padded numbers of atoms and neighbours of each molecule by its number.
+        compiled: shapes that cost no compilation.
+
+    Returns:
+        Shapes and numbers of the molecules, smallest first; every molecule is in one batch.
+    """
+    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for number, size in sizes.items():
+        groups[size].append(number)
+    free = {(shape.atoms, shape.neighbors): shape for shape in sorted(compiled)}
+    for size in sorted(groups.keys() - free.keys()):
+        others = {*groups, *free} - {size}
+        larger = [other for other in others if other[0] >= size[0] and other[1] >= size[1]]
+        if larger:
+            best = min(larger, key=lambda other: (math.prod(other), other))
+            if len(groups[size]) * (math.prod(best) - math.prod(size)) < _PAIRS_PER_COMPILATION:
+                groups[best] += groups.pop(size)
+    batches = []
+    for size, members in sorted(groups.items()):
+        shape = free.get(size) or Shape(_molecules_at_once(len(members), size[0]), *size)
+        batches += [
+            (shape, members[start : start + shape.molecules])
+            for start in range(0, len(members), shape.molecules)
+        ]
+    return batches
+
+
+def _molecules_at_once(count: int, atoms: int) -> int:
+    most = _MANY
+    while most > 1 and most * atoms > _MAX_ATOMS:
+        most //= 2
+    if count == 1:
+        return 1
+    # Many small batches waste time, and one large batch that is mostly empty does so too.
+    return most if count > 4 * _FEW else min(most, _FEW)
+
+
+def _pad(molecules: Sequence[Molecule], shape: Shape, cutoff: float, dtype: np.dtype) -> Graph:
+    """A batch of a shape; where molecules are missing it has only padding."""
+    count, atoms, width = shape
+    numbers = np.zeros((count, atoms), np.int32)
+    positions = np.zeros((count, atoms, 3), dtype)
+    itself = np.arange(atoms, dtype=np.int32)[:, None]
+    neighbors = np.broadcast_to(itself, (count, atoms, width)).copy()
+    mask = np.zeros((count, atoms, width), bool)
+    dipoles = None if molecules[0].dipoles is None else np.zeros((count, atoms, 3), dtype)
+    for row, molecule in enumerate(molecules):
+        size = len(molecule.numbers)
+        numbers[row, :size] = molecule.numbers
+        # float32 resolves positions near the origin best, and the network does not care.
+        positions[row, :size] = molecule.positions - molecule.positions.mean(axis=0)
+        if dipoles is not None:
+            dipoles[row, :size] = molecule.dipoles
+        if width < atoms:
+            found, found_mask = neighbor_matrix(molecule.positions, cutoff)
+            neighbors[row, :size, : found.shape[1]] = found
+            mask[row, :size, : found.shape[1]] = found_mask
+    if width == atoms:
+        real = numbers > 0
+        mask = real[:, :, None] & real[:, None, :] & (itself != itself.T)
+        neighbors = np.where(mask, itself.T, itself)
+    return Graph(
+        atomic_numbers=numbers,
+        positions=positions,
+        neighbors=neighbors,
+        neighbor_mask=mask,
+        total_charge=np.array(
+            [m.charge for m in molecules] + [0] * (count - len(molecules)), np.int32
+        ),
+        atomic_dipoles=dipoles,
+    )

@@ -6,21 +6,33 @@ import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
 import pytest
 from ase import Atoms
+from hypothesis import given
+from hypothesis import strategies as st
 from toys import read_all
 
 import efa_zoo
 from efa_zoo import prediction as prediction_module
+from efa_zoo.checks import Molecule, _closest, farthest
 from efa_zoo.energy import energy_and_forces
 from efa_zoo.errors import InputError, UnknownModelError
 from efa_zoo.graph import Graph, stack
-from efa_zoo.prediction import OutOfRangeWarning, Prediction, predict
+from efa_zoo.prediction import (
+    OutOfRangeWarning,
+    Prediction,
+    PredictionStream,
+    Shape,
+    plan_batches,
+    predict,
+)
 
 pytestmark = pytest.mark.usefixtures("zoo")
 
@@ -95,50 +107,193 @@ def test_the_number_of_compilations_does_not_grow_with_the_structures(
     shapes = []
     evaluate = prediction_module._evaluate
 
-    def counted(network: efa_zoo.EnergyModel, graphs: Graph) -> object:
+    def counted(network: efa_zoo.EnergyModel, graphs: Graph, cutoff: float) -> object:
         shapes.append(graphs.neighbors.shape)
-        return evaluate(network, graphs)
+        return evaluate(network, graphs, cutoff)
 
     monkeypatch.setattr(prediction_module, "_evaluate", counted)
     predict(model, [water(charge=0)] * 100)
-    assert set(shapes) == {(64, 8, 8), (8, 8, 8)}
-    assert len(shapes) == 6
+    assert shapes == [(64, 8, 8)] * 2
     shapes.clear()
     for _ in range(3):
         predict(model, water(charge=0))
     assert shapes == [(1, 8, 8)] * 3
 
 
+# -------------------------------------------------------------------------------------------
+# Many structures
+
+
+def mixed(count: int, seed: int = 0) -> list[Atoms]:
+    """Neutral and charged molecules of 3 and 8 atoms in random order, slightly distorted."""
+    rng = np.random.default_rng(seed)
+    structures = []
+    for _ in range(count):
+        atoms = water(charge=0) if rng.random() < 0.7 else ammonium_water()
+        atoms.positions += rng.normal(scale=0.02, size=atoms.positions.shape)
+        structures.append(atoms)
+    return structures
+
+
+sizes_of_molecules = st.lists(
+    st.sampled_from(
+        [(8, 8), (16, 16), (24, 24), (32, 32), (64, 64), (96, 16), (96, 32), (512, 64)]
+    ),
+    min_size=1,
+    max_size=300,
+)
+
+
+@given(sizes_of_molecules)
+def test_every_molecule_is_in_one_batch_that_it_fits_in(sizes: list[tuple[int, int]]) -> None:
+    batches = plan_batches(dict(enumerate(sizes)))
+    assert sorted(i for _, members in batches for i in members) == list(range(len(sizes)))
+    for shape, members in batches:
+        assert 0 < len(members) <= shape.molecules <= 64
+        assert shape.molecules == 1 or shape.molecules * shape.atoms <= 2048
+        for i in members:
+            assert sizes[i][0] <= shape.atoms
+            assert sizes[i][1] <= shape.neighbors
+    # A shape may be half empty in its last batch only.
+    for shape in {shape for shape, _ in batches}:
+        fills = [len(members) for other, members in batches if other == shape]
+        assert fills[:-1] == [shape.molecules] * (len(fills) - 1)
+
+
+def test_a_size_of_its_own_must_be_worth_its_compilation() -> None:
+    few = plan_batches({0: (8, 8), 1: (16, 16), 2: (24, 24)})
+    assert few == [((8, 24, 24), [2, 1, 0])] or few == [((8, 24, 24), [2, 0, 1])]
+    many = plan_batches(dict(enumerate([(8, 8)] * 5000 + [(16, 16)] * 5000)))
+    assert {shape for shape, _ in many} == {(64, 8, 8), (64, 16, 16)}
+    # What is compiled already costs nothing, however few use it.
+    again = plan_batches({0: (8, 8), 1: (24, 24)}, {Shape(64, 8, 8)})
+    assert [shape for shape, _ in again] == [(64, 8, 8), (1, 24, 24)]
+
+
+def test_sizes_are_few_and_large_enough() -> None:
+    sizes = set()
+    for atoms in range(1, 150):
+        points = np.arange(3.0 * atoms).reshape(atoms, 3)
+        molecule = Molecule(numbers=np.ones(atoms, int), positions=points, charge=0, dipoles=None)
+        num_atoms, num_neighbors = prediction_module._size(molecule, 20.0)
+        found = Graph.from_arrays(molecule.numbers, points, 20.0).num_neighbors
+        assert atoms <= num_atoms <= max(8, 2 * atoms)
+        assert found <= num_neighbors <= num_atoms
+        sizes.add((num_atoms, num_neighbors))
+    assert {size[0] for size in sizes} == {8, 16, 24, 32, 48, 64, 96, 128, 192}
+    assert len(sizes) == 9
+
+
+def test_listing_all_pairs_gives_the_same_as_listing_neighbours(
+    model: efa_zoo.Potential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    atoms = far(9.0)  # farther apart than the cutoff
+    expected = predict(model, atoms)
+    monkeypatch.setattr(prediction_module, "_ALL_PAIRS_UP_TO", 0)
+    monkeypatch.setattr(prediction_module, "padded_atoms", lambda atoms: 24)
+    listed = predict(model, atoms)
+    assert listed.energy == pytest.approx(expected.energy, abs=1e-5)
+    np.testing.assert_allclose(listed.forces, expected.forces, atol=1e-6)
+
+
+def test_a_stream_gives_what_predict_gives_and_says_what_it_took(model: efa_zoo.Potential) -> None:
+    structures = mixed(50)
+    expected = predict(model, structures)
+    taken: list[int] = []
+    done: list[int] = []
+
+    def source() -> Iterator[Atoms]:
+        for i, atoms in enumerate(structures):
+            taken.append(i)
+            yield atoms
+
+    stream = PredictionStream(model, source(), window=20, progress=done.append)
+    assert not taken
+    results = iter(stream)
+    first = next(results)
+    assert len(taken) == 20  # no more than a window is held
+    for result, wanted in zip([first, *results], expected, strict=True):
+        assert isinstance(result, Prediction)
+        assert result.energy == pytest.approx(wanted.energy, abs=1e-4)
+        np.testing.assert_allclose(result.forces, wanted.forces, atol=1e-5)
+    summary = stream.summary
+    assert sum(done) == summary.structures == 50
+    assert summary.failures == 0
+    assert summary.atoms == sum(len(atoms) for atoms in structures)
+    assert summary.shapes <= 2
+    assert summary.atom_slots >= summary.atoms
+    assert summary.fill == summary.atoms / summary.atom_slots
+    assert summary.throughput == pytest.approx(50 / summary.seconds)
+    assert str(summary).startswith("50 structures in ")
+
+
+def test_compilations_are_counted(
+    model: efa_zoo.Potential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction_module, "_FEW", 5)  # a shape that no other test compiles
+    first = PredictionStream(model, mixed(4))
+    assert len(list(first)) == 4
+    assert first.summary.compilations == first.summary.shapes == 1
+    again = PredictionStream(model, mixed(3, seed=1))
+    assert len(list(again)) == 3
+    assert again.summary.compilations == 0
+
+
+def test_bad_structures_can_be_reported_in_their_places(model: efa_zoo.Potential) -> None:
+    structures = mixed(6)
+    structures[1] = moved(1, np.nan)
+    structures[4] = Atoms("Na", info={"charge": 0})
+    done: list[int] = []
+    results = predict(model, structures, on_error="return", progress=done.append)
+    assert [isinstance(result, Prediction) for result in results] == [
+        True, False, True, True, False, True,
+    ]  # fmt: skip
+    assert str(results[1]).startswith("structure 1: positions: atom 1 (H) is at [nan")
+    assert str(results[4]).startswith("structure 4: elements: got Na")
+    for i in (0, 2, 3, 5):
+        result = results[i]
+        assert isinstance(result, Prediction)
+        assert result.energy == pytest.approx(predict(model, structures[i]).energy, abs=1e-4)
+    assert sum(done) == 6
+    stream = PredictionStream(model, structures, on_error="return", window=2)
+    assert [str(r) for r in stream if isinstance(r, InputError)] == [
+        str(results[1]), str(results[4]),
+    ]  # fmt: skip
+    assert stream.summary.failures == 2
+    with pytest.raises(InputError, match=r"^structure 1: positions"):
+        predict(model, structures)
+
+
+def test_a_structure_without_finite_energy_is_a_failure_of_its_own(
+    model: efa_zoo.Potential,
+) -> None:
+    broken = eqx.tree_at(lambda m: m.network.readout, model, model.network.readout * np.nan)
+    (result,) = predict(broken, [water(charge=0)], on_error="return")
+    assert str(result) == "structure 0: the model gives no finite energy and forces for it"
+
+
+def test_all_bad_and_none_at_all(model: efa_zoo.Potential) -> None:
+    (result,) = predict(model, [Atoms("Na", info={"charge": 0})], on_error="return")
+    assert isinstance(result, InputError)
+    stream = PredictionStream(model, [])
+    assert list(stream) == []
+    assert (stream.summary.fill, stream.summary.throughput) == (1.0, 0.0)
+
+
 @pytest.mark.parametrize(
-    ("count", "atoms", "sizes"),
+    ("option", "message"),
     [
-        (1, 8, [1]),
-        (2, 8, [8]),
-        (9, 8, [8, 1]),
-        (75, 8, [64, 8, 8]),
-        (130, 8, [64, 64, 8]),
-        (9, 64, [8, 1]),
-        (3, 4096, [1, 1, 1]),
+        ({"on_error": "ignore"}, "on_error: got 'ignore', expected 'raise' or 'return'"),
+        ({"window": 0}, "window: got 0, expected at least 1"),
+        ({"dtype": "float16"}, "dtype: got float16"),
+        ({"out_of_range": "ignore"}, "out_of_range: got 'ignore'"),
     ],
 )
-def test_molecules_are_computed_in_batches_of_fixed_sizes(
-    count: int, atoms: int, sizes: list[int]
+def test_options_of_a_stream_are_checked(
+    model: efa_zoo.Potential, option: dict[str, Any], message: str
 ) -> None:
-    chunks = prediction_module._chunks(range(count), atoms)
-    assert [size for _, size in chunks] == sizes
-    assert [index for chunk, _ in chunks for index in chunk] == list(range(count))
-
-
-def test_padded_sizes_are_few_and_large_enough() -> None:
-    sizes = set()
-    for atoms in range(1, 200):
-        numbers, points = np.ones(atoms, int), np.arange(3.0 * atoms).reshape(atoms, 3)
-        graph = Graph.from_arrays(numbers, points, None)
-        num_atoms, num_neighbors = prediction_module._padded_size(graph)
-        assert graph.num_atoms <= num_atoms <= max(8, 2 * graph.num_atoms)
-        assert graph.num_neighbors <= num_neighbors <= num_atoms
-        sizes.add(num_atoms)
-    assert sizes == {8, 16, 24, 32, 48, 64, 96, 128, 192, 256}
+    with pytest.raises(InputError, match=message):
+        PredictionStream(model, [], **option)
 
 
 def test_float64_needs_no_global_setting(model: efa_zoo.Potential) -> None:
@@ -315,15 +470,21 @@ def test_a_network_that_gives_nan_is_not_believed(model: efa_zoo.Potential) -> N
         predict(broken, water(charge=0))
 
 
-def test_the_longest_distance_is_found() -> None:
+def test_the_longest_and_shortest_distances_are_found() -> None:
     rng = np.random.default_rng(1)
-    for atoms in (1, 2, 3, 50):
+    for atoms in (1, 2, 3, 50, 200):
         for stretch in (1.0, 10.0):
             points = rng.normal(size=(atoms, 3)) * [1, 1, stretch]
             distances = np.linalg.norm(points[:, None] - points[None], axis=-1)
-            found, first, second = prediction_module._farthest(points)
+            found, first, second = farthest(points)
             assert found == pytest.approx(distances.max())
             assert distances[first, second] == pytest.approx(distances.max())
+            found, first, second = _closest(points)
+            shortest = (distances + np.diag([np.inf] * atoms)).min()
+            assert found == pytest.approx(shortest)
+            if atoms > 1:
+                assert first < second
+                assert distances[first, second] == pytest.approx(shortest)
 
 
 def test_graphs_are_predicted_without_ase(toy_home: Path) -> None:

@@ -1,0 +1,129 @@
+"""The command line `efa-zoo`.
+
+A command is one file of this package with a function `run`: its parameters are the arguments and
+options, its docstring is the help. A line in `COMMANDS` adds it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+import efa_zoo
+from efa_zoo.cli._common import log_to_stderr, print_
+from efa_zoo.cli._dispatch import HELP, command_call, show_help
+from efa_zoo.compilation import CACHE_VARIABLE, use_compilation_cache
+from efa_zoo.errors import EFAZooError
+
+__all__ = ["COMMANDS", "GROUPS", "main"]
+
+#: Commands in the order of the overview, and the module of this package that each is in.
+COMMANDS: Mapping[str, str] = {
+    "list": "list_",
+    "card": "card",
+    "predict": "predict",
+    "relax": "relax",
+    "md": "md",
+    "scan": "scan",
+    "explain": "explain",
+    "new": "new",
+    "train": "train",
+    "finetune": "finetune",
+    "evaluate": "evaluate",
+    "plot curves": "plot_curves",
+    "plot parity": "plot_parity",
+    "export": "export",
+    "import": "import_",
+    "data build": "data_build",
+    "data add": "data_add",
+    "data pair": "data_pair",
+    "completion": "completion",
+}
+
+#: First words of commands of two words, and what they have in common.
+GROUPS: Mapping[str, str] = {
+    "plot": "Draw learning curves, or predictions against labels.",
+    "data": "Build data sets, or make them of files.",
+}
+
+#: Extra of efa-zoo that brings a package.
+_EXTRAS: Mapping[str, str] = {
+    "ase": "ase",
+    "matplotlib": "plot",
+    "orbax": "interop",
+    "tblite": "data",
+    "tensorflow": "data",
+    "tensorflow_datasets": "data",
+    "tqdm": "train",
+}
+
+_OVERVIEW = """\
+Energies and forces of molecules by Euclidean fast attention.
+
+Examples:
+  efa-zoo list
+  efa-zoo predict mpnn_efa_dimers example:ammonium_water
+  efa-zoo predict --help
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: as on the command line, without the program's name; None takes them from there.
+
+    Returns:
+        The exit status: 0, or 2 after a bad argument, file or structure (one line on standard
+        error), or 130 when interrupted.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # Å, on a terminal that has none, is no error
+    try:
+        _reuse_compiled()
+        with log_to_stderr():
+            _run(sys.argv[1:] if arguments is None else arguments)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, `head` for example, has seen enough. Python must not flush into it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except EFAZooError as error:
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        extra = _EXTRAS.get(package)
+        if extra is None:
+            raise
+        return _fail(f"this needs {package}: pip install 'efa-zoo[{extra}]'")
+    except KeyboardInterrupt:
+        print_("efa-zoo: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _reuse_compiled() -> None:
+    """Keep compiled functions where the user asks for it, without XLA's notes on the processor."""
+    if directory := os.environ.get(CACHE_VARIABLE):
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        use_compilation_cache(directory)
+
+
+def _fail(message: str) -> int:
+    print_(f"efa-zoo: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _run(arguments: Sequence[str]) -> None:
+    if not arguments or arguments[0] in HELP:
+        show_help(COMMANDS, GROUPS, "efa-zoo", _OVERVIEW)
+    elif list(arguments) == ["--version"]:
+        print_(f"efa-zoo {efa_zoo.__version__}")
+    else:
+        call = command_call(arguments, COMMANDS, GROUPS)
+        if call is not None:
+            call()

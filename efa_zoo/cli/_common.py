@@ -1,0 +1,241 @@
+"""What the commands share: kinds of options, printing, and structures from files."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from efa_zoo import registry
+from efa_zoo.errors import InputError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+__all__ = [
+    "EXAMPLE_PREFIX",
+    "Charge",
+    "DataDir",
+    "Json",
+    "Name",
+    "Structure",
+    "WarnOutOfRange",
+    "dump",
+    "flag",
+    "iterate_structures",
+    "log_to_stderr",
+    "optional",
+    "output_file",
+    "print_",
+    "progress_bar",
+    "range_warnings",
+    "read_structures",
+]
+
+#: Marks a shipped example where a structure file is expected.
+EXAMPLE_PREFIX = "example:"
+
+
+def optional(metavar: str, help: str) -> Any:
+    """An option that is off unless given: its help shows no default value."""
+    return arg(metavar=metavar, help=help, help_behavior_hint="")
+
+
+def flag(help: str) -> Any:
+    """An option without a value."""
+    return arg(help=help, help_behavior_hint="")
+
+
+Name = Annotated[
+    Positional[str], arg(metavar="NAME", help="model in the zoo, folder of a model, or zoo file")
+]
+DataDir = Annotated[
+    str | None, optional("DIR", "where data sets lie; default: $EFA_ZOO_DATA or the cache")
+]
+Json = Annotated[bool, flag("print JSON instead of text")]
+Charge = Annotated[
+    int | None, optional("INT", "total charge (e) of every structure; default: as in the file")
+]
+WarnOutOfRange = Annotated[bool, flag("only warn about structures outside what the model knows")]
+
+
+def print_(text: str, file: Any = None) -> None:
+    """Print a line; everything that commands print goes through here."""
+    print(text, file=file)
+
+
+def dump(content: object) -> str:
+    """JSON as the commands print it."""
+    return json.dumps(content, ensure_ascii=False, indent=1)
+
+
+@contextmanager
+def log_to_stderr() -> Iterator[None]:
+    """Show what the library logs while a command runs."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    loggers = [logging.getLogger(name) for name in ("efa_zoo", "data_pipelines")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+
+
+@contextmanager
+def range_warnings(where: str) -> Iterator[None]:
+    """Print warnings about structures outside what the model knows as lines of the program.
+
+    Args:
+        where: begins every line's message, for example the file.
+    """
+    from efa_zoo.checks import OutOfRangeWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", OutOfRangeWarning)
+        yield
+    for warning in caught:
+        if issubclass(warning.category, OutOfRangeWarning):
+            print_(f"efa-zoo: warning: {where}{warning.message}", file=sys.stderr)
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+
+
+@contextmanager
+def progress_bar(total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+    """Show how far a command has come, on a terminal only.
+
+    Args:
+        total: what it has come to in the end; None if that is not known.
+        unit: of `total`, such as "step".
+
+    Yields:
+        A function that takes how much is done.
+    """
+    if not sys.stderr.isatty() or find_spec("tqdm") is None:
+        yield lambda done: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit=unit, leave=False) as bar:
+
+        def show(done: int) -> None:
+            bar.update(done - bar.n)
+
+        yield show
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A structure, and where it came from.
+
+    Attributes:
+        file: as it was given.
+        index: position in the file.
+        atoms: the structure.
+    """
+
+    file: str
+    index: int
+    atoms: Atoms
+
+    @property
+    def label(self) -> str:
+        """The file and the position in it."""
+        return f"{self.file}:{self.index}"
+
+
+def read_structures(file: str) -> list[Structure]:
+    """All structures of a file, which ASE reads, or of a shipped example.
+
+    Args:
+        file: its path, or `example:NAME`.
+
+    Returns:
+        At least one structure.
+
+    Raises:
+        OSError: the file is missing or unreadable.
+        InputError: it has no structures, or ASE cannot read them.
+    """
+    return list(iterate_structures(file))
+
+
+def iterate_structures(file: str) -> Iterator[Structure]:
+    """The structures of a file one after the other, as they are read.
+
+    Args:
+        file: as for `read_structures`.
+
+    Returns:
+        An iterator over at least one structure; while iterating, errors in the file come up.
+
+    Raises:
+        OSError: the file is missing or unreadable.
+        InputError: it is a folder; or, while iterating, it has no structures, or ASE cannot read
+            them.
+    """
+    from ase.io import iread
+
+    path = Path(file)
+    if file.startswith(EXAMPLE_PREFIX):
+        path = registry.example(file.removeprefix(EXAMPLE_PREFIX))
+    if path.is_dir():
+        raise InputError(f"{file}: is a folder, expected a structure file")
+    with path.open("rb"):
+        pass  # a missing or unreadable file says so itself
+
+    def structures() -> Iterator[Structure]:
+        index = -1
+        try:
+            for index, atoms in enumerate(iread(path, index=":")):
+                yield Structure(file, index, atoms)
+        except Exception as error:  # ASE's readers raise whatever they stumble over
+            reason = str(error) or type(error).__name__
+            raise InputError(f"{file}: cannot read structures from this file ({reason})") from error
+        if index < 0:
+            raise InputError(f"{file}: has no structures")
+
+    return structures()
+
+
+def output_file(out: str, endings: Sequence[str], inputs: Sequence[str] = ()) -> Path:
+    """The path of a file to write, refused before anything is computed.
+
+    Args:
+        out: as it was given.
+        endings: those that there is a format for, such as `(".json",)`.
+        inputs: files that must not be written over.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: another ending, a folder, or one of the inputs.
+    """
+    path = Path(out)
+    if path.suffix not in endings:
+        *most, last = endings
+        expected = f"{', '.join(most)} or {last}" if most else last
+        raise InputError(f"out: got {out!r}, expected a name that ends in {expected}")
+    if path.is_dir():
+        raise InputError(f"out: got {out!r}, which is a folder, expected a file")
+    if any(path.resolve() == Path(file).resolve() for file in inputs):
+        raise InputError(f"out: got {out!r}, which is also an input, expected another file")
+    return path

@@ -1,0 +1,35 @@
+"""`efa-zoo data build`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from efa_zoo.cli._common import DataDir, flag, optional, print_
+
+
+def run(
+    name: Annotated[Positional[str], arg(metavar="NAME", help="name of the data set")],
+    /,
+    *,
+    data_dir: DataDir = None,
+    config: Annotated[str, arg(metavar="NAME", help="size of the data set")] = "full",
+    seed: Annotated[int | None, optional("INT", "another seed than the usual")] = None,
+    workers: Annotated[
+        int | None, optional("INT", "worker processes; default: one per core")
+    ] = None,
+    overwrite: Annotated[bool, flag("build again if it is there already")] = False,
+) -> None:
+    """Build a data set.
+
+    Examples:
+      efa-zoo data build dimers
+      efa-zoo data build dimers --data-dir data --workers 2
+    """
+    from data_pipelines import build
+
+    place = build(
+        name, data_dir=data_dir, config=config, seed=seed, workers=workers, overwrite=overwrite
+    )
+    print_(str(place))

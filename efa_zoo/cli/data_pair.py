@@ -1,0 +1,37 @@
+"""`efa-zoo data pair`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from efa_zoo.cli._common import optional, output_file, print_
+
+
+def run(
+    first: Annotated[Positional[str], arg(metavar="MONOMER", help="one molecule")],
+    second: Annotated[Positional[str], arg(metavar="MONOMER", help="the other one")],
+    /,
+    *,
+    out: Annotated[str, arg(metavar="FILE", help="file to write, .extxyz")],
+    count: Annotated[int, arg(metavar="INT", help="number of dimers")] = 200,
+    seed: Annotated[int, arg(metavar="INT", help="0 gives those of the data set again")] = 1,
+    workers: Annotated[
+        int | None, optional("INT", "worker processes; default: one per core")
+    ] = None,
+) -> None:
+    """Label dimers of one pair of molecules by GFN2-xTB, drawn as in the data set dimers.
+
+    Examples:
+      efa-zoo data pair formaldehyde ammonium --out pair.extxyz
+      efa-zoo data pair water water --count 1000 --seed 2 --out water.extxyz
+    """
+    file = output_file(out, (".extxyz", ".xyz"))
+    from data_pipelines._workers import available_cores
+    from data_pipelines.dimer_sampling import make_pair
+    from data_pipelines.extxyz import write_extxyz
+
+    structures = make_pair((first, second), count, seed=seed, workers=workers or available_cores())
+    write_extxyz(file, structures)
+    print_(f"{file}: {len(structures)} structures")

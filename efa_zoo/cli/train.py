@@ -1,0 +1,38 @@
+"""`efa-zoo train`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+import efa_zoo
+from efa_zoo.cli._common import DataDir, Name, flag, optional, print_
+
+
+def run(
+    name: Name,
+    /,
+    *,
+    out: Annotated[
+        str | None, optional("DIR", "folder of checkpoints and records; default: runs/NAME")
+    ] = None,
+    resume: Annotated[bool, flag("go on from the last checkpoint in the folder")] = False,
+    data_dir: DataDir = None,
+    loader: Annotated[
+        Literal["numpy", "tensorflow"],
+        arg(help="hold the batches in memory, or stream them through tf.data"),
+    ] = "numpy",
+    publish: Annotated[bool, flag("also write weights and results into the zoo itself")] = False,
+) -> None:
+    """Train a model by the recipe of its zoo file.
+
+    Examples:
+      efa-zoo train mpnn_efa_dimers
+      efa-zoo train my_model.toml --out runs/my_model --resume
+    """
+    efa_zoo.card(name)  # a wrong name or zoo file is refused before anything heavy is imported
+    from efa_zoo.training import train
+
+    folder = train(name, out=out, resume=resume, data_dir=data_dir, loader=loader, publish=publish)
+    print_(str(folder))

@@ -1,0 +1,269 @@
+"""The command line as a whole: help, errors and exit statuses."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+from commands import fail, succeed
+
+import efa_zoo
+from efa_zoo.cli import COMMANDS, main
+from efa_zoo.cli._usage import usage_error
+
+CHECKOUT = Path(efa_zoo.__file__).parents[1]
+
+
+def run(*arguments: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "efa_zoo.cli", *arguments],
+        cwd=CHECKOUT,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("card", "toyy"), "no model 'toyy' in the zoo, and no such folder (did you mean toy"),
+        (("predict", "toyy", "example:water_dimer"), "did you mean toy"),
+        (("predict", "toy_recipe", "example:water_dimer"), "has no weights yet"),
+        (("predict", "toy"), "files: got none"),
+        (("predict", "toy", "missing.xyz"), "missing.xyz: No such file"),
+        (("predict", "toy", "."), ".: is a folder"),
+        (("predict", "toy", "example:water"), "expected one of ammonium_water, water_dimer"),
+        (("predict", "toy", "example:water_dimer", "--out", "a.png"), "out: got 'a.png'"),
+        (("predict", "toy", "example:water_dimer", "--charge", "1"), "odd number"),
+        (("train", "toyy"), "did you mean toy"),
+        (("evaluate", "toyy"), "did you mean toy"),
+        (("scan", "toyy"), "did you mean toy"),
+        (("data", "build", "trimers"), "'trimers'"),
+    ],
+)
+def test_bad_arguments_are_refused(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    assert message in fail(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("predicd toy", "unknown command 'predicd' (did you mean predict?)"),
+        ("frobnicate", "unknown command 'frobnicate' (see efa-zoo --help)"),
+        ("--verson", "unknown option '--verson' (see efa-zoo --help)"),
+        ("data biuld", "unknown command 'biuld' (did you mean build?)"),
+        ("list --al", "unknown option '--al' (did you mean --all?)"),
+        ("predict toy --jsn", "unknown option '--jsn' (did you mean --json?)"),
+        ("predict toy -x", "unknown option '-x' (see efa-zoo predict --help)"),
+        ("card toy toy", "unexpected argument 'toy' (see efa-zoo card --help)"),
+        ("card", "missing NAME (see efa-zoo card --help)"),
+        ("import there", "missing --config FILE, --out DIR (see efa-zoo import --help)"),
+        ("data build", "missing NAME (see efa-zoo data build --help)"),
+        ("predict toy a.xyz --charge one", "--charge: got 'one', expected INT"),
+        ("scan toy --seed 1.5", "--seed: got '1.5', expected INT"),
+        ("predict toy a.xyz --charge", "--charge: got too few values, expected 1"),
+        ("scan toy --pair water", "--pair: got 'water', expected NAME NAME"),
+        ("predict toy a.xyz --dtype float16", "--dtype: got 'float16', expected float32 or float"),
+        ("completion powershell", "shell: got 'powershell', expected bash or fish or zsh"),
+    ],
+)
+@pytest.mark.parametrize("columns", ["80", "30"])
+def test_wrong_usage_is_one_line_with_a_hint(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: str,
+    message: str,
+    columns: str,
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert fail(capsys, *arguments.split()).startswith(f"efa-zoo: {message}")
+
+
+def test_wrong_usage_is_one_line_where_no_frame_can_be_drawn(zoo: Path) -> None:
+    result = run("predict", "toy", "--jsn", env={"PYTHONIOENCODING": "ascii"})
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr == "efa-zoo: unknown option '--jsn' (did you mean --json?)\n"
+    result = run("predict", "--help", env={"PYTHONIOENCODING": "ascii"})
+    assert result.returncode == 0
+    assert "forces (eV/?) of structures" in result.stdout
+
+
+def test_a_box_of_an_unknown_kind_becomes_its_first_paragraph() -> None:
+    box = "╭─ News ───╮\n│ Whatever │\n│ it is    │\n│ ──────── │\n│ more     │\n╰──────────╯\n"
+    assert usage_error(box, "efa-zoo card") == "Whatever it is (see efa-zoo card --help)"
+    assert usage_error("", "efa-zoo card") == "wrong arguments (see efa-zoo card --help)"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    out = succeed(capsys, *command.split(), "--help")
+    assert out.startswith(f"usage: efa-zoo {command} ")
+    examples = out.partition("\nExamples:\n")[2].partition("\n\n")[0]
+    assert f"efa-zoo {command}" in examples
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_explained(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    function = importlib.import_module(f"efa_zoo.cli.{COMMANDS[command]}").run
+    out = succeed(capsys, *command.split(), "--help")
+    hints = get_type_hints(function, include_extras=True)
+    hints.pop("return")
+    groups = [name for name, hint in hints.items() if is_dataclass(hint.__origin__)]
+    for name in set(hints) - set(groups):
+        assert any(getattr(extra, "help", None) for extra in hints[name].__metadata__), name
+    if not groups:
+        assert "{None}" not in out
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
+def test_the_overview_names_every_command(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    out = succeed(capsys, *arguments)
+    assert "\n  efa-zoo predict" in out
+    for command in COMMANDS:
+        assert f"• {command.partition(' ')[0]}" in out
+
+
+@pytest.mark.parametrize("arguments", [("data",), ("data", "--help")])
+def test_a_group_names_its_commands(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    out = succeed(capsys, *arguments)
+    assert out.startswith("usage: efa-zoo data ")
+    assert "• build" in out
+
+
+def test_help_needs_no_jax() -> None:
+    code = """
+import sys
+from efa_zoo.cli import main
+main([])
+main(["data"])
+for command in ("list", "card", "predict", "relax", "train", "explain", "plot parity", "export"):
+    main([*command.split(), "--help"])
+main(["predict", "--wrong"])
+heavy = {"jax", "ase", "matplotlib", "tensorflow", "numpy"} & set(sys.modules)
+sys.exit(f"imported {heavy}" if heavy else 0)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(("no_color", "colored"), [("", True), ("1", False)])
+def test_colors_are_for_terminals_that_want_them(no_color: str, colored: bool) -> None:
+    receiver, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "efa_zoo.cli", "card", "--help"],
+        cwd=CHECKOUT,
+        env={**os.environ, "NO_COLOR": no_color, "TERM": "xterm", "PYTHONIOENCODING": "utf-8"},
+        stdout=terminal,
+        stderr=subprocess.STDOUT,
+    )
+    os.close(terminal)
+    written = b""
+    with suppress(OSError):  # how Linux tells the end of a terminal
+        while chunk := os.read(receiver, 4096):
+            written += chunk
+    os.close(receiver)
+    assert process.wait() == 0
+    assert b"usage" in written
+    assert (b"\x1b[" in written) == colored
+
+
+def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert succeed(capsys, "--version") == f"efa-zoo {efa_zoo.__version__}\n"
+
+
+def test_a_missing_extra_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "ase"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "ase", None)
+    message = fail(capsys, "predict", "toy", "example:water_dimer")
+    assert message == "efa-zoo: this needs ase: pip install 'efa-zoo[ase]'\n"
+
+
+def test_a_closed_pipe_is_no_error(zoo: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "efa_zoo.cli", "card", "toy"],
+        cwd=CHECKOUT,
+        env={**os.environ, "EFA_ZOO_HOME": str(zoo)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, error = process.communicate()
+    assert error == b""
+    assert process.returncode == 0
+
+
+def test_an_interrupt_is_no_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("efa_zoo.training.train", interrupted)
+    assert main(["train", "toy"]) == 130
+    assert capsys.readouterr().err == "efa-zoo: interrupted\n"
+
+
+def test_an_interrupt_leaves_the_old_file_whole(workplace: Path) -> None:
+    # A command that stops in the middle of writing, until it is interrupted for real.
+    code = """
+import signal, sys, time
+from pathlib import Path
+import efa_zoo.cli.card
+from efa_zoo._files import replacing
+from efa_zoo.cli import main
+
+def run(name: str) -> None:
+    with replacing(Path("results.json")) as temporary:
+        temporary.write_text("half of")
+        print("writing", flush=True)
+        time.sleep(60)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells switch it off in the background
+efa_zoo.cli.card.run = run
+sys.exit(main(["card", "--name", "toy"]))
+"""
+    (workplace / "results.json").write_text("whole", encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=workplace,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert error == "efa-zoo: interrupted\n"
+    assert [path.name for path in workplace.iterdir()] == ["results.json"]
+    assert (workplace / "results.json").read_text(encoding="utf-8") == "whole"

@@ -1,32 +1,52 @@
-"""Errors of a model on the held-back parts of its data, and how it does at long range."""
+"""Errors of a model on the held-back parts of its data or on a file, and at long range."""
 
 from __future__ import annotations
 
+import logging
 import os
+import re
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.spatial.distance import pdist
 
+from efa_zoo._elements import symbol
 from efa_zoo.errors import DataError
 from efa_zoo.graph import Graph
 from efa_zoo.potential import Potential
-from efa_zoo.prediction import Prediction, predict
+from efa_zoo.prediction import OutOfRangeWarning, Prediction, predict
 from efa_zoo.registry import load
 
 if TYPE_CHECKING:
-    from data_pipelines.structures import Structure
+    from data_pipelines.files import FileOptions
+    from data_pipelines.structure import Structure
 
-__all__ = ["Evaluation", "evaluate", "fit_inverse_powers"]
+__all__ = ["Evaluation", "evaluate", "fit_inverse_powers", "predict_structures"]
+
+logger = logging.getLogger(__name__)
+
+#: Splits that are held back from training and evaluated unless others are named.
+_HELD_BACK = ("validation", "test", "transfer", "curves")
 
 #: Bins of separation in Å; the first one begins at contact.
 _BINS: tuple[tuple[str, float, float], ...] = (
     ("contact to 4 Å", 0.0, 4.0),
     ("4 to 8 Å", 4.0, 8.0),
     ("8 to 15 Å", 8.0, np.inf),
+)
+
+#: Bins of the longest distance in Å, where structures have no separation.
+_SIZES: tuple[tuple[str, float, float], ...] = (
+    ("up to 5 Å across", 0.0, 5.0),
+    ("5 to 10 Å across", 5.0, 10.0),
+    ("10 to 20 Å across", 10.0, 20.0),
+    ("beyond 20 Å across", 20.0, np.inf),
 )
 
 #: Separations (Å) that count as long range, beyond the reach of a local model.
@@ -42,21 +62,26 @@ class Evaluation:
 
     Attributes:
         name: of the model.
-        splits: split, then `all` or a bin, then `count`, `energy_mae`, `energy_rmse` (eV),
-            `force_mae`, `force_rmse` (eV/Å).
+        splits: split, then `all`, a bin of distance or a kind of structure, then `count`,
+            `energy_mae`, `energy_rmse` (eV), `force_mae`, `force_rmse` (eV/Å). A file is one split.
         long_range: interaction energies at separations of 6 to 15 Å, for `all` pairs and by the
             charges of the two: `count`, root mean square of the label and of the error (`rms`,
             `rmse`, eV) and their `ratio`; in `scans` the number of rigid scans and the
             `correlation` between model and label of the coefficients of Σ c_n r^-n, n = 1…6.
+            Empty where the data have no scans of two molecules.
+        elements: split, then symbol of an element, then `count` of its atoms, `force_mae` and
+            `force_rmse` (eV/Å).
     """
 
     name: str
     splits: Mapping[str, Mapping[str, Mapping[str, float]]]
-    long_range: Mapping[str, Mapping[str, float]]
+    long_range: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    elements: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers in nested dictionaries, for JSON and for the card."""
-        return dict(self.splits) | ({"long_range": self.long_range} if self.long_range else {})
+        rest = {"long_range": self.long_range, "elements": self.elements}
+        return dict(self.splits) | {name: table for name, table in rest.items() if table}
 
     def __str__(self) -> str:
         lines = [
@@ -71,6 +96,13 @@ class Evaluation:
                 lines.append(
                     f"{label:28}{row['count']:11.0f}{numbers[0]:12.2f}{numbers[1]:9.2f}"
                     f"{numbers[2]:12.2f}{numbers[3]:9.2f}"
+                )
+        for split, table in self.elements.items():
+            lines.append(f"{f'{split}, by element':28}{'atoms':>11}")
+            for element, row in table.items():
+                numbers = [1e3 * row[key] for key in _KEYS[2:]]
+                lines.append(
+                    f"  {element:26}{row['count']:11.0f}{'':21}{numbers[0]:12.2f}{numbers[1]:9.2f}"
                 )
         if self.long_range:
             lines.append(
@@ -101,71 +133,136 @@ _KEYS = ("energy_mae", "energy_rmse", "force_mae", "force_rmse")
 def evaluate(
     model: str | os.PathLike[str],
     *,
+    data: str | os.PathLike[str] | None = None,
+    splits: Sequence[str] | None = None,
+    reading: FileOptions | None = None,
     data_dir: str | os.PathLike[str] | None = None,
 ) -> Evaluation:
-    """Evaluate a model on the splits of its data set that it was not trained on.
+    """Evaluate a model on the splits of its data set that it was not trained on, or on other data.
 
     Args:
         model: what `efa_zoo.load` takes.
+        data: another data set, or a file of labelled structures; None takes the model's data set.
+        splits: splits to evaluate, None takes those that are held back from training.
+        reading: names and units in the file.
         data_dir: where data sets lie.
 
     Returns:
-        Errors by split and separation; long-range errors where the data set has rigid scans.
+        Errors by split, and within each by distance, kind of structure and element; long-range
+        errors where the data set has scans of two molecules.
 
     Raises:
-        DataError: the data set is missing or cannot be read.
+        DataError: the data set or file is missing or cannot be read, or has no such split.
+        InputError: the model does not know an element of the structures.
         UnknownModelError, ConfigError, WeightsError: as for `efa_zoo.load`.
     """
-    from data_pipelines import load_split
-
     potential = load(model)
-    name = potential.card.data.name
+    found = _read(potential, data, splits, reading, data_dir)
+    scans = found.get("curves", [])
+    test = found.get("test", [])
+    long_range = {}
+    # Scans of two molecules are judged by their interaction energies.
+    if scans and scans[0].pair and test:
+        long_range = _long_range(potential, test, scans)
+        del found["curves"]
+    errors, elements = {}, {}
+    for split, structures in found.items():
+        predictions = predict_structures(potential, structures)
+        errors[split] = _errors(structures, predictions)
+        elements[split] = _element_errors(structures, predictions)
+    return Evaluation(potential.card.name, errors, long_range, elements)
 
-    def split(wanted: str) -> list[Structure]:
-        return load_split(name, wanted, data_dir=data_dir)
 
-    splits = {}
-    test: list[Structure] = []
-    for wanted in ("validation", "test", "transfer"):
+def _read(
+    potential: Potential,
+    data: str | os.PathLike[str] | None,
+    splits: Sequence[str] | None,
+    reading: FileOptions | None,
+    data_dir: str | os.PathLike[str] | None,
+) -> dict[str, list[Structure]]:
+    """Structures to evaluate, by split."""
+    # Imported here: reading data needs packages that the library itself does not.
+    from data_pipelines import load_split
+    from data_pipelines.datasets import BUILDERS
+
+    name = potential.card.data.name if data is None else os.fspath(data)
+    if name.partition("/")[0] not in BUILDERS:
+        from data_pipelines.files import read_structures
+
+        if splits is not None:
+            raise DataError(f"splits: got {list(splits)}, expected none, because {name} is a file")
+        return {Path(name).name: read_structures(name, reading)}
+    if reading is not None:
+        raise DataError(f"reading: given, expected none, because {name} is no file")
+    if splits is not None:
+        return {split: load_split(name, split, data_dir=data_dir) for split in splits}
+    found = {}
+    for split in _HELD_BACK:
         try:
-            structures = split(wanted)
+            found[split] = load_split(name, split, data_dir=data_dir)
         except DataError:
-            if wanted == "transfer":
-                continue
-            raise
-        splits[wanted] = _errors(structures, _predict(potential, structures))
-        test = structures if wanted == "test" else test
-    try:
-        curves = split("curves")
-    except DataError:
-        curves = []
-    return Evaluation(
-        potential.card.name, splits, _long_range(potential, test, curves) if curves else {}
+            if split == "validation":
+                raise
+    return found
+
+
+def predict_structures(potential: Potential, structures: Sequence[Structure]) -> list[Prediction]:
+    """Predict labelled structures, also those outside of what the model knows.
+
+    Args:
+        potential: the model.
+        structures: what to predict.
+
+    Returns:
+        Predictions in the order of `structures`. How many are out of range is logged.
+
+    Raises:
+        InputError: the model does not know an element of the structures.
+    """
+    return _predict(potential, [_graph(s) for s in structures])
+
+
+def _graph(structure: Structure) -> Graph:
+    return Graph.from_arrays(
+        structure.atomic_numbers,
+        structure.positions,
+        None,
+        total_charge=structure.total_charge,
+        atomic_dipoles=structure.atomic_dipoles,
+        dtype=np.float64,
     )
 
 
-def _predict(potential: Potential, structures: Sequence[Structure]) -> list[Prediction]:
-    graphs = [
-        Graph.from_arrays(
-            s.atomic_numbers, s.positions, None, total_charge=s.total_charge, dtype=np.float64
+def _predict(potential: Potential, graphs: Sequence[Graph]) -> list[Prediction]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", OutOfRangeWarning)
+        predictions = predict(potential, graphs, out_of_range="warn")
+    outside = set()
+    for warning in caught:
+        if issubclass(warning.category, OutOfRangeWarning):
+            outside.add(str(warning.message).partition(":")[0])
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    if outside:
+        logger.info(
+            "%d of %d structures lie outside of what %s knows",
+            len(outside),
+            len(graphs),
+            potential.card.name,
         )
-        for s in structures
-    ]
-    return predict(potential, graphs, out_of_range="warn")
+    return predictions
 
 
 def _errors(
     structures: Sequence[Structure], predictions: Sequence[Prediction]
 ) -> dict[str, dict[str, float]]:
-    """Errors over all structures and over each bin of separation."""
+    """Errors over all structures, over each bin of distance and over each kind."""
     energy = np.asarray([p.energy - s.energy for s, p in zip(structures, predictions, strict=True)])
     forces = [p.forces - s.forces for s, p in zip(structures, predictions, strict=True)]
-    separation = np.asarray([s.separation for s in structures])
-    parts = {"all": np.ones(len(structures), bool)}
-    parts |= {label: (separation >= low) & (separation < high) for label, low, high in _BINS}
-    parts["isolated"] = np.isnan(separation)
     table = {}
-    for label, members in parts.items():
+    for label, members in _parts(structures).items():
         if not members.any():
             continue
         components = np.concatenate([forces[i].ravel() for i in np.flatnonzero(members)])
@@ -173,6 +270,56 @@ def _errors(
             "count": int(members.sum()),
             "energy_mae": float(np.abs(energy[members]).mean()),
             "energy_rmse": float(np.sqrt((energy[members] ** 2).mean())),
+            "force_mae": float(np.abs(components).mean()),
+            "force_rmse": float(np.sqrt((components**2).mean())),
+        }
+    return table
+
+
+def _parts(structures: Sequence[Structure]) -> dict[str, np.ndarray]:
+    """Which structures belong to each part that errors are given for."""
+    separation = np.asarray([s.separation for s in structures])
+    apart = ~np.isnan(separation)
+    parts = {"all": np.ones(len(structures), bool)}
+    if apart.any():
+        parts |= {label: (separation >= low) & (separation < high) for label, low, high in _BINS}
+        parts["isolated"] = ~apart
+    else:
+        length = np.asarray([_longest_distance(s.positions) for s in structures])
+        sizes = {label: (length >= low) & (length < high) for label, low, high in _SIZES}
+        if sum(members.any() for members in sizes.values()) > 1:
+            parts |= sizes
+    kinds = sorted({s.kind for s in structures}, key=_natural)
+    if len(kinds) > 1:
+        parts |= {
+            kind or "other": np.asarray([s.kind == kind for s in structures]) for kind in kinds
+        }
+    return parts
+
+
+def _natural(text: str) -> list[tuple[int, float, str]]:
+    """Key that sorts numbers within words by their size."""
+    parts = re.split(r"(\d+)", text)
+    return [(0, float(part), "") if part.isdigit() else (1, 0.0, part) for part in parts]
+
+
+def _longest_distance(positions: np.ndarray) -> float:
+    return float(pdist(positions).max(initial=0.0))
+
+
+def _element_errors(
+    structures: Sequence[Structure], predictions: Sequence[Prediction]
+) -> dict[str, dict[str, float]]:
+    """Errors of the forces on the atoms of each element."""
+    numbers = np.concatenate([s.atomic_numbers for s in structures])
+    residuals = np.concatenate(
+        [p.forces - s.forces for s, p in zip(structures, predictions, strict=True)]
+    )
+    table = {}
+    for number in np.unique(numbers):
+        components = residuals[numbers == number]
+        table[symbol(int(number))] = {
+            "count": len(components),
             "force_mae": float(np.abs(components).mean()),
             "force_rmse": float(np.sqrt((components**2).mean())),
         }
@@ -240,7 +387,7 @@ def _interaction_energies(potential: Potential, dimers: Sequence[Structure]) -> 
             )
             for part, charge in zip(parts, charges, strict=True)
         ]
-    energies = np.asarray([p.energy for p in predict(potential, graphs, out_of_range="warn")])
+    energies = np.asarray([p.energy for p in _predict(potential, graphs)])
     energies = energies.reshape(-1, 3)
     return energies[:, 0] - energies[:, 1:].sum(axis=1)
 

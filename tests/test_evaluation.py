@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 
 from efa_zoo import evaluation, load, predict
+from efa_zoo.errors import DataError
 from efa_zoo.evaluation import evaluate, fit_inverse_powers
 from efa_zoo.graph import Graph
 
-structures = pytest.importorskip("data_pipelines.structures")
+structures = pytest.importorskip("data_pipelines.structure")
 
 
 def make(
@@ -49,7 +51,6 @@ def make(
     )
 
 
-@pytest.mark.filterwarnings("ignore::efa_zoo.prediction.OutOfRangeWarning")
 def test_errors_are_means_over_each_bin(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     test = [
@@ -89,7 +90,11 @@ def test_errors_are_means_over_each_bin(zoo: Path, monkeypatch: pytest.MonkeyPat
     assert distant["rms"] == pytest.approx(np.sqrt((labels**2).mean()))
     assert [found.long_range[part]["count"] for part in evaluation._CHARGES] == [2, 1, 1]
     assert "transfer" in str(found)
-    assert set(found.to_dict()) == {"validation", "test", "transfer", "long_range"}
+    assert set(found.to_dict()) == {
+        "validation", "test", "transfer", "long_range", "elements",
+    }  # fmt: skip
+    assert found.elements["test"]["N"]["count"] == 7
+    assert "curves" not in found.splits
 
 
 def test_the_fit_recovers_a_single_power() -> None:
@@ -115,3 +120,61 @@ def test_bins_cover_every_separation_once() -> None:
     assert edges[0][0] == 0
     assert edges[-1][1] == np.inf
     assert all(high == low for (_, high), (low, _) in pairwise(edges))
+
+
+def with_kind(structure: Any, kind: str, coordinate: float = 0.0) -> Any:
+    return dataclasses.replace(
+        structure, kind=kind, coordinate=coordinate, monomers=("", ""), separation=float("nan")
+    )
+
+
+def test_errors_are_given_by_kind_and_element(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    kinds = ["10 Å", "5 Å", "5 Å"]
+    test = [with_kind(make(rng, 3.0), kind) for kind in kinds]
+    splits = {"validation": test[:1], "test": test, "curves": test[1:]}
+
+    def load_split(name: str, split: str, data_dir: object) -> list[Any]:
+        if split not in splits:
+            raise DataError("no such split")
+        return splits[split]
+
+    monkeypatch.setattr("data_pipelines.load_split", load_split, raising=False)
+    found = evaluate("toy")
+    assert set(found.splits) == {"validation", "test", "curves"}
+    assert not found.long_range
+    assert list(found.splits["test"]) == ["all", "5 Å", "10 Å"]
+    assert found.splits["test"]["5 Å"]["count"] == 2
+    # Random labels of every component: the two elements' errors make up the mean of all.
+    table = found.elements["test"]
+    atoms = sum(row["count"] for row in table.values())
+    mean = sum(row["count"] * row["force_mae"] for row in table.values()) / atoms
+    assert atoms == 21
+    assert mean == pytest.approx(found.splits["test"]["all"]["force_mae"], rel=1e-6)
+    assert "test, by element" in str(found)
+    only = evaluate("toy", splits=["curves"])
+    assert set(only.splits) == {"curves"}
+    assert only.splits["curves"]["all"] == found.splits["curves"]["all"]
+
+
+def test_a_file_is_evaluated_as_one_split(
+    zoo: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = np.random.default_rng(2)
+    near, far = make(rng, 3.0), make(rng, 40.0)
+    structures = [dataclasses.replace(s, separation=float("nan")) for s in (near, far)]
+    monkeypatch.setattr("data_pipelines.files.read_structures", lambda file, reading: structures)
+    with caplog.at_level("INFO", logger="efa_zoo"):
+        found = evaluate("toy", data="folder/mine.extxyz")
+    assert list(found.splits) == ["mine.extxyz"]
+    assert "1 of 2 structures lie outside of what toy knows" in caplog.text
+    assert found.splits["mine.extxyz"]["beyond 20 Å across"]["count"] == 1
+    assert found.splits["mine.extxyz"]["up to 5 Å across"]["count"] == 1
+    with pytest.raises(DataError, match="splits: got \\['test'\\], expected none"):
+        evaluate("toy", data="mine.extxyz", splits=["test"])
+
+
+def test_options_of_a_file_are_refused_for_a_data_set(zoo: Path) -> None:
+    files = pytest.importorskip("data_pipelines.files")
+    with pytest.raises(DataError, match="reading: given, expected none"):
+        evaluate("toy", reading=files.FileOptions(energy_key="E"))

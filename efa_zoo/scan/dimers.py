@@ -2,90 +2,50 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import scipy.optimize
-from jaxtyping import Float
 
-from efa_zoo._files import replacing
 from efa_zoo.errors import InputError
 from efa_zoo.graph import Graph
 from efa_zoo.potential import Potential
 from efa_zoo.prediction import predict
-from efa_zoo.registry import load
+from efa_zoo.scan.profile import Scan
 
-__all__ = ["Scan", "draw_scans", "scan"]
+__all__ = ["scan_dimer"]
 
 #: Pair drawn when none is named.
-DEFAULT_PAIR = ("ammonium", "water")
+_PAIR = ("ammonium", "water")
 
 #: Longest separation of the data in Å, and number of points of a curve.
 _LONGEST = 15.0
 _POINTS = 60
 
 _LABEL = "GFN2-xTB"
-_COLORS = ("#c0392b", "#2471a3", "#1e8449", "#7d3c98")
+
+_Molecule = tuple[np.ndarray, np.ndarray, int]
 
 
-@dataclass(frozen=True, eq=False)
-class Scan:
-    """Interaction energy of two rigid molecules over the distance of their centres of mass.
-
-    Attributes:
-        pair: names of the molecules.
-        separations: `[points]` in Å.
-        energies: by name of the model `[points]` in eV, relative to the molecules alone.
-        labels: `[points]` in eV, of GFN2-xTB; NaN where it does not converge, None without tblite.
-    """
-
-    pair: tuple[str, str]
-    separations: Float[np.ndarray, " points"]
-    energies: Mapping[str, Float[np.ndarray, " points"]]
-    labels: Float[np.ndarray, " points"] | None
-
-    def __str__(self) -> str:
-        columns = dict(self.energies) | ({} if self.labels is None else {_LABEL: self.labels})
-        widths = [max(len(name), 10) + 2 for name in columns]
-        names = "".join(name.rjust(width) for name, width in zip(columns, widths, strict=True))
-        lines = [
-            f"interaction energy of {' + '.join(self.pair)} (meV)",
-            f"{'separation (Å)':>14}{names}",
-        ]
-        for i in range(0, len(self.separations), 4):
-            values = "".join(
-                f"{1e3 * column[i]:{width}.2f}"
-                for column, width in zip(columns.values(), widths, strict=True)
-            )
-            lines.append(f"{self.separations[i]:14.2f}{values}")
-        return "\n".join(lines)
-
-
-def scan(
-    models: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    *,
-    pair: tuple[str, str] = DEFAULT_PAIR,
-    seed: int = 0,
+def scan_dimer(
+    potentials: Sequence[Potential], *, pair: tuple[str, str] | None = None, seed: int = 0
 ) -> Scan:
     """Pull two rigid molecules apart and compute their interaction energy.
 
     The molecules are relaxed with the first model and oriented at random.
 
     Args:
-        models: one or several of what `efa_zoo.load` takes; models of dimers.
-        pair: names of two molecules of the data set `dimers`.
+        potentials: models of dimers.
+        pair: names of two molecules of the data set `dimers`; None takes ammonium and water.
         seed: of the orientation.
 
     Returns:
-        The curves.
+        Interaction energies over the distance of the centres of mass, relative to the molecules
+        alone. The truth is that of GFN2-xTB; NaN where it does not converge, None without tblite.
 
     Raises:
         InputError: a molecule is unknown, or outside what a model knows.
-        UnknownModelError, ConfigError, WeightsError: as for `efa_zoo.load`.
     """
     # Imported here: the data pipelines are no part of the library's core.
     from data_pipelines.monomers import MONOMERS
@@ -96,11 +56,10 @@ def scan(
         separation_at_contact,
     )
 
+    pair = pair or _PAIR
     for name in pair:
         if name not in MONOMERS:
             raise InputError(f"pair: got {name!r}, expected one of {', '.join(MONOMERS)}")
-    names = [models] if isinstance(models, str | os.PathLike) else list(models)
-    potentials = [load(name) for name in names]
     numbers = [np.asarray(MONOMERS[name].atomic_numbers, np.int32) for name in pair]
     charges = [MONOMERS[name].charge for name in pair]
     rng = np.random.default_rng(seed)
@@ -126,10 +85,15 @@ def scan(
         for potential in potentials
     }
     labels = _labels(molecules) if find_spec("tblite") is not None else None
-    return Scan(pair, separations, energies, labels)
-
-
-_Molecule = tuple[np.ndarray, np.ndarray, int]
+    return Scan(
+        title=" + ".join(name.replace("_", " ") for name in pair),
+        coordinate="distance of the centres of mass (Å)",
+        quantity="interaction energy (eV)",
+        coordinates=separations,
+        models=energies,
+        truth=labels,
+        truth_name=_LABEL,
+    )
 
 
 def _graph(numbers: np.ndarray, positions: np.ndarray, charge: int) -> Graph:
@@ -178,41 +142,3 @@ def _labels(molecules: Sequence[_Molecule]) -> np.ndarray:
         if not isinstance(found, Failure):
             energies[i] = found[0].energy
     return _interaction(energies.tolist())
-
-
-def draw_scans(scans: Sequence[Scan], path: str | os.PathLike[str]) -> Path:
-    """Draw curves side by side, models as lines and GFN2-xTB as dots.
-
-    Args:
-        scans: at least one.
-        path: picture to write, `.png`, `.pdf` or `.svg`.
-
-    Returns:
-        The path.
-
-    Raises:
-        InputError: the picture's name has another ending.
-    """
-    path = Path(path)
-    if path.suffix not in (".png", ".pdf", ".svg"):
-        raise InputError(
-            f"out: got {os.fspath(path)!r}, expected a name that ends in .png, .pdf or .svg"
-        )
-    # Imported here: only drawing needs it.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.6 * len(scans), 3.8), layout="constrained")
-    panels = figure.subplots(1, len(scans), squeeze=False)[0]
-    for axes, found in zip(panels, scans, strict=True):
-        axes.axhline(0, color="0.85", lw=1, zorder=0)
-        if found.labels is not None:
-            axes.plot(found.separations, found.labels, "o", color="0.55", ms=4.5, label=_LABEL)
-        for color, (name, energies) in zip(_COLORS, found.energies.items(), strict=False):
-            axes.plot(found.separations, energies, color=color, lw=1.8, label=name)
-        axes.set_title(" + ".join(name.replace("_", " ") for name in found.pair))
-        axes.set_xlabel("distance of the centres of mass (Å)")
-    panels[0].set_ylabel("interaction energy (eV)")
-    panels[0].legend(frameon=False)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150)
-    return path

@@ -1,0 +1,89 @@
+"""The profile that belongs to a model: what its data set was made to show.
+
+Which one it is goes by the model's data set: the separation of two molecules or atoms, an angle, a
+reaction path, or an error over the size.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from efa_zoo.errors import InputError
+from efa_zoo.potential import Potential
+from efa_zoo.registry import load
+from efa_zoo.scan import datasets
+from efa_zoo.scan.dimers import scan_dimer
+from efa_zoo.scan.profile import Scan, draw_scans
+
+__all__ = ["Scan", "draw_scans", "scan"]
+
+#: Profiles by data set, of models alone or with the data.
+_OF_MODELS: Mapping[str, Callable[[Sequence[Potential]], Scan]] = {
+    "two_atoms": datasets.scan_two_atoms,
+    "charge_dipole": datasets.scan_charge_and_dipole,
+}
+_OF_DATA: Mapping[str, Callable[[Sequence[Potential], datasets.Splits], Scan]] = {
+    "chains": datasets.scan_chains,
+    "clusters": datasets.scan_clusters,
+    "cumulene": datasets.scan_cumulene,
+    "nacl_spheres": datasets.scan_spheres,
+}
+
+
+def scan(
+    models: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    pair: tuple[str, str] | None = None,
+    seed: int = 0,
+    data_dir: str | os.PathLike[str] | None = None,
+) -> Scan:
+    """Compute the profile that belongs to the models' data set.
+
+    `dimers`: interaction energy of two molecules over their separation, beside GFN2-xTB where it is
+    installed. `two_atoms`: energy over the distance. `charge_dipole`: energy over the angle, beyond
+    the reach of a local model. `cumulene`: energy over the dihedral angle. `sn2`: energy along a
+    reaction path. `nacl_spheres`: error for each atom over the diameter. `chains`: error over the
+    length. `clusters`: predicted over true energies.
+
+    Args:
+        models: one or several of what `efa_zoo.load` takes, all trained on one data set.
+        pair: of dimers two molecules, of `sn2` two halides; None takes a usual pair.
+        seed: of the orientation of dimers.
+        data_dir: where data sets lie; needed but for `dimers`, `two_atoms` and `charge_dipole`.
+
+    Returns:
+        The profile.
+
+    Raises:
+        InputError: the models were trained on different data sets or on one that has no profile, a
+            pair is unknown or not used, or a structure is outside what a model knows.
+        DataError: the data set is missing.
+        UnknownModelError, ConfigError, WeightsError: as for `efa_zoo.load`.
+    """
+    names = [models] if isinstance(models, str | os.PathLike) else list(models)
+    potentials = [load(name) for name in names]
+    data = sorted({potential.card.data.name for potential in potentials})
+    if len(data) != 1:
+        raise InputError(f"models: got some of {', '.join(data)}, expected models of one data set")
+    kind = data[0].partition("/")[0]
+    if kind == "dimers":
+        return scan_dimer(potentials, pair=pair, seed=seed)
+
+    def splits(split: str) -> list[Any]:
+        # Imported here: reading data needs packages that the library itself does not.
+        from data_pipelines import load_split
+
+        return load_split(data[0], split, data_dir=data_dir)
+
+    if kind == "sn2":
+        return datasets.scan_reaction(potentials, splits, pair=pair)
+    if pair is not None:
+        raise InputError(f"pair: got {pair}, expected none, because models of {data[0]} have none")
+    if kind in _OF_MODELS:
+        return _OF_MODELS[kind](potentials)
+    if kind in _OF_DATA:
+        return _OF_DATA[kind](potentials, splits)
+    known = ", ".join(sorted({"dimers", "sn2", *_OF_MODELS, *_OF_DATA}))
+    raise InputError(f"models: got some of {data[0]}, expected a data set with a profile: {known}")

@@ -28,11 +28,12 @@ Three kinds of geometries: Langevin dynamics at 200, 400 and 800 K with the reac
 ξ = r(C-Y) - r(C-X) held at values along the reaction path (half of them between -3 and 3 Å, through
 complexes and transition regions, half anywhere on the path up to 10 Å); an ion anywhere around a
 distorted CH3Y, from contact to 10 Å; and in `curves` the reaction paths themselves, relaxed with
-threefold symmetry, every 0.25 Å. Where the ion is further than 4 Å from carbon, structures are
-dropped unless ion and molecule carry their charges (within 0.15 e, beyond 6 Å within 0.01 e):
-GFN2-xTB lets charge leak from X⁻ to CH3Y, mostly where Y is Br or I. Both ends of the path to 10 Å
-survive for F/F and Cl/Cl, one for F/Cl, F/Br, F/I, Cl/Br and Cl/I. `kind` is the pair of halogens,
-`coordinate` is ξ in Å, `separation` the ion's distance from the centre of mass of the rest.
+threefold symmetry, every 0.1 Å up to 2 Å and every 0.25 Å beyond. Where the ion is further than 4 Å
+from carbon, structures are dropped unless ion and molecule carry their charges (within 0.15 e,
+beyond 6 Å within 0.01 e): GFN2-xTB lets charge leak from X⁻ to CH3Y, mostly where Y is Br or I.
+Both ends of the path to 10 Å survive for F/F and Cl/Cl, one for F/Cl, F/Br, F/I, Cl/Br and Cl/I.
+`kind` is the pair of halogens, `coordinate` is ξ in Å, `separation` the ion's distance from the
+centre of mass of the rest.
 Training, validation and test splits hold whole trajectories: 100, 12 and 25 of each pair, four
 geometries 15 fs apart; and 250, 30 and 60 placed ions of each ordered pair; less what is dropped.
 """
@@ -236,10 +237,13 @@ def _unless_failed(outcomes: Sequence[Any], names: Sequence[Any]) -> list[Any]:
 
 
 def _choose_point(path: Path, rng: np.random.Generator) -> sampling.PathPoint:
-    """Half of the time a point between -3 and 3 Å, else any point of the path."""
-    inner = [point for point in path.points if abs(point.coordinate) <= 3]
-    points = inner if rng.random() < 0.5 else path.points
-    return points[int(rng.integers(len(points)))]
+    """Half of the time a point between -3 and 3 Å, else any point of the path, by even ξ."""
+    coordinates = np.array([point.coordinate for point in path.points])
+    lowest, highest = coordinates.min(), coordinates.max()
+    if rng.random() < 0.5:
+        lowest, highest = max(lowest, -3.0), min(highest, 3.0)
+    wanted = rng.uniform(lowest, highest)
+    return path.points[int(np.argmin(np.abs(coordinates - wanted)))]
 
 
 def _structure(

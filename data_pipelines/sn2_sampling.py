@@ -50,7 +50,8 @@ STIFFNESS = 1.0
 _CARBON, _X, _Y = 0, 4, 5
 _BOND = {9: 1.39, 17: 1.78, 35: 1.94, 53: 2.13}
 _TOLERANCE = 1e-3
-_STEP = 0.25
+_FINE, _COARSE = 0.1, 0.25
+_FINE_END = 2.0
 _LEAP = 0.3
 
 
@@ -233,11 +234,14 @@ def reaction_path(halogens: tuple[int, int]) -> Path:
     middle = np.array([sum(_BOND[z] for z in halogens) + 1.0, 1.07, 0.0])
     points: list[PathPoint] = []
     failures: dict[str, int] = {}
-    steps = round(LONGEST / _STEP)
-    outward = [_STEP * i for i in range(steps + 1)]
+    inner = [_FINE * i for i in range(round(_FINE_END / _FINE))]
+    steps = round((LONGEST - _FINE_END) / _COARSE)
+    outward = inner + [_FINE_END + _COARSE * i for i in range(steps + 1)]
     for sign in (1.0, -1.0):
-        guess = middle
+        guess, last = middle, 0.0
         for size in outward if sign > 0 else outward[1:]:
+            # The far ion follows; the rest of the molecule hardly changes.
+            guess = guess + np.array([size - last, 0.0, 0.0])
             found = _optimise(halogens, sign * size, guess)
             if isinstance(found, Failure):
                 failures[found.reason] = failures.get(found.reason, 0) + 1
@@ -246,8 +250,7 @@ def reaction_path(halogens: tuple[int, int]) -> Path:
             if size == 0:
                 middle = guess
             points.append(point)
-            # The far ion follows; the rest of the molecule hardly changes.
-            guess = guess + np.array([_STEP, 0.0, 0.0])
+            last = size
     points.sort(key=lambda point: point.coordinate)
     return Path(halogens, tuple(points), failures)
 

@@ -28,7 +28,7 @@ def models() -> Iterator[str]:
         cells = [
             f"`{name}`",
             card.data.name,
-            card.data.level_of_theory.split()[0],
+            re.sub(r" \(tblite .*\)", "", card.data.level_of_theory),
             " ".join(card.domain.elements),
             f"{card.weights.parameters:,}",
             f"{1e3 * test['energy_mae']:.1f} meV",

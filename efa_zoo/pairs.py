@@ -85,4 +85,4 @@ def pair_basis(graph: Graph, config: MessagePassingConfig) -> Pairs:
 
 def _all_pairs_are_cheaper(atoms: int, neighbors: int) -> bool:
     # Sizes that `jax.export` leaves open are no integers, and cannot be compared.
-    return isinstance(atoms, int) and isinstance(neighbors, int) and atoms <= max(16, 3 * neighbors)
+    return isinstance(atoms, int) and isinstance(neighbors, int) and atoms <= 1.5 * neighbors

@@ -114,7 +114,8 @@ def draw_scans(scans: Sequence[Scan], path: str | os.PathLike[str]) -> Path:
             )
         axes.set_title(found.title)
         axes.set_xlabel(found.coordinate)
-        axes.set_ylabel(found.quantity)
+        if axes is panels[0] or found.quantity != scans[0].quantity:
+            axes.set_ylabel(found.quantity)
     panels[0].legend(frameon=False)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)

@@ -163,14 +163,12 @@ class NetworkProblem:
 
     def ours(self) -> Work:
         """The work by this library."""
-        import equinox as eqx
-        import jax
-
         from efa_zoo.config import TrainingConfig
-        from efa_zoo.energy import energy_and_forces
+        from efa_zoo.energy import batch_energy_and_forces
         from efa_zoo.graph import Graph, stack
         from efa_zoo.interop.reference import energy_model
-        from efa_zoo.training import Batch, batch_loss
+        from efa_zoo.training import Batch
+        from efa_zoo.training.loss import batch_loss_and_gradient
         from efa_zoo.weights import named_arrays
 
         molecules = self.structures.make()
@@ -189,8 +187,7 @@ class NetworkProblem:
         if self.task == "energy and forces":
 
             def evaluate(arrays: Any, graph: Graph) -> Any:
-                network = whole(arrays)
-                return jax.vmap(lambda molecule: energy_and_forces(network, molecule))(graph)
+                return batch_energy_and_forces(whole(arrays), graph)
 
             return Work(
                 evaluate,
@@ -204,7 +201,7 @@ class NetworkProblem:
         config = TrainingConfig(loss="squared")
 
         def gradient(arrays: Any, batch: Batch) -> Any:
-            return eqx.filter_value_and_grad(batch_loss)(whole(arrays), batch, config)
+            return batch_loss_and_gradient(whole(arrays), batch, config)
 
         return Work(
             gradient,

@@ -181,7 +181,9 @@ def test_the_path_of_equal_halides_is_symmetric_with_a_barrier_between_complexes
 ) -> None:
     points = sorted(load_all("sn2", place)["curves"], key=lambda s: s.coordinate)
     coordinates = np.array([s.coordinate for s in points])
-    np.testing.assert_allclose(coordinates, np.arange(-10, 10.1, 0.25), atol=1e-9)
+    outward = np.concatenate([np.arange(0, 1.95, 0.1), np.arange(2, 10.1, 0.25)])
+    expected = np.concatenate([-outward[:0:-1], outward])
+    np.testing.assert_allclose(coordinates, expected, atol=1e-9)
     energies = np.array([s.energy for s in points])
     np.testing.assert_allclose(energies, energies[::-1], atol=2e-3)
     middle = len(points) // 2

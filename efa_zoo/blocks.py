@@ -1,39 +1,26 @@
-"""Work in pieces: bounded memory, data that stay in a processor's cache, and all of its cores.
+"""Work in pieces: bounded memory, and data that stay in a processor's cache.
 
 On a CPU, arrays larger than the cache cost more to move (and their memory more to claim) than the
-arithmetic on them, and XLA runs the body of a loop on one core. So long axes are cut into a few
-lanes, loops that do not depend on each other and run side by side, and each lane into blocks.
-On an accelerator one block takes all that fits into memory.
+arithmetic on them, so long axes are cut into blocks that a loop takes one after the other. On an
+accelerator a block takes all that fits into memory.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 
-__all__ = ["block_size", "lanes", "map_blocks", "on_cpu", "sum_blocks"]
+__all__ = ["block_size", "map_blocks", "on_cpu", "sum_blocks"]
 
 _Tree = TypeVar("_Tree")
-
-#: Every lane is compiled by itself; more of them would cost more time than they save.
-_MAX_LANES = 4
 
 
 def on_cpu() -> bool:
     """Whether computations go to a CPU unless told otherwise."""
     return jax.default_backend() == "cpu"
-
-
-def lanes() -> int:
-    """Number of loops that run side by side: one per core, at most four."""
-    if not on_cpu():
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(cores or 1, _MAX_LANES)
 
 
 #: How many times more elements a block may have where there is an accelerator.
@@ -58,7 +45,7 @@ def block_size(rows: int, elements: int, limit: int) -> int:
 
 
 def map_blocks(
-    function: Callable[[Any], _Tree], rows: Any, size: int, *, lanes: int = 1, remat: bool = True
+    function: Callable[[Any], _Tree], rows: Any, size: int, *, remat: bool = True
 ) -> _Tree:
     """Apply a function to blocks of rows and put the results together again.
 
@@ -67,7 +54,6 @@ def map_blocks(
             which fill the last block, must be fine.
         rows: arrays with a common first axis.
         size: rows of a block.
-        lanes: number of loops that run side by side.
         remat: recompute a block in the backward pass instead of storing what it needs.
 
     Returns:
@@ -78,16 +64,12 @@ def map_blocks(
         return function(rows)
     if remat:
         function = jax.checkpoint(function)
-    results = [
-        jax.lax.map(function, lane) if _length(lane) > 1 else _single(function, lane)
-        for lane in _cut(rows, size, lanes)
-    ]
-    merged = [jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), result) for result in results]
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts)[:total], *merged)
+    results = jax.lax.map(function, _cut(rows, size))
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:total], results)
 
 
 def sum_blocks(
-    function: Callable[[Any], _Tree], rows: Any, size: int, *, lanes: int = 1, remat: bool = True
+    function: Callable[[Any], _Tree], rows: Any, size: int, *, remat: bool = True
 ) -> _Tree:
     """Sum what a function gives for each block of rows.
 
@@ -96,7 +78,6 @@ def sum_blocks(
             which fill the last block, must contribute nothing.
         rows: arrays with a common first axis.
         size: rows of a block.
-        lanes: number of loops that run side by side.
         remat: recompute a block in the backward pass instead of storing what it needs.
 
     Returns:
@@ -107,41 +88,29 @@ def sum_blocks(
         return function(rows)
     if remat:
         function = jax.checkpoint(function)
-    sums = []
-    for lane in _cut(rows, size, lanes):
-        shapes = jax.eval_shape(function, jax.tree.map(lambda x: x[0], lane))
-        start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-        sums.append(
-            jax.lax.scan(
-                lambda sums, block: (jax.tree.map(jnp.add, sums, function(block)), None),
-                start,
-                lane,
-            )[0]
-        )
-    return jax.tree.map(lambda *parts: sum(parts[1:], parts[0]), *sums)
+    blocks = _cut(rows, size)
+    shapes = jax.eval_shape(function, jax.tree.map(lambda x: x[0], blocks))
+    start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+    def add(sums: _Tree, block: Any) -> tuple[_Tree, None]:
+        return jax.tree.map(jnp.add, sums, function(block)), None
+
+    return jax.lax.scan(add, start, blocks)[0]
 
 
 def _length(rows: Any) -> int:
     return jax.tree.leaves(rows)[0].shape[0]
 
 
-def _single(function: Callable[[Any], _Tree], lane: Any) -> _Tree:
-    return jax.tree.map(lambda x: x[None], function(jax.tree.map(lambda x: x[0], lane)))
-
-
-def _cut(rows: Any, size: int, lanes: int) -> list[Any]:
-    """Lanes of `[blocks, size, ...]`, filled up with zeros."""
+def _cut(rows: Any, size: int) -> Any:
+    """Blocks `[blocks, size, ...]`, filled up with zeros."""
     total = _length(rows)
     blocks = -(-total // size)
-    lanes = min(lanes, blocks)
-    blocks = -(-blocks // lanes)
-    # Blocks of equal size leave the least to fill up.
-    size = -(-total // (lanes * blocks))
+    size = -(-total // blocks)  # blocks of equal size leave the least to fill up
 
-    def shape(x: jax.Array) -> jax.Array:
-        missing = lanes * blocks * size - total
+    def cut(x: jax.Array) -> jax.Array:
+        missing = blocks * size - total
         x = jnp.concatenate([x, jnp.zeros((missing, *x.shape[1:]), x.dtype)]) if missing else x
-        return x.reshape(lanes, blocks, size, *x.shape[1:])
+        return x.reshape(blocks, size, *x.shape[1:])
 
-    cut = jax.tree.map(shape, rows)
-    return [jax.tree.map(lambda x, lane=lane: x[lane], cut) for lane in range(lanes)]
+    return jax.tree.map(cut, rows)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from efa_zoo._typing import contract
-from efa_zoo.blocks import lanes, map_blocks, on_cpu
+from efa_zoo.blocks import map_blocks, on_cpu
 from efa_zoo.graph import Graph, check_molecule
 
 __all__ = [
@@ -76,8 +76,8 @@ def batch_energy_and_forces(
         Atomic energies `[molecules, atoms]` and forces `[molecules, atoms, 3]`.
     """
     function = jax.vmap(lambda graph: energy_and_forces(model, graph))
-    size, lanes = molecules_at_once(graphs)
-    return map_blocks(function, graphs, size, lanes=lanes, remat=False)
+    size = molecules_at_once(graphs)
+    return map_blocks(function, graphs, size, remat=False)
 
 
 #: Pairs of atoms of the molecules that are computed together on a CPU, and of all molecules of a
@@ -86,23 +86,22 @@ _PAIRS_AT_ONCE = 512
 _PAIRS_WORTH_CUTTING = 1024
 
 
-def molecules_at_once(graphs: Graph) -> tuple[int, int]:
-    """How a batch is best cut, for `efa_zoo.blocks`.
+def molecules_at_once(graphs: Graph) -> int:
+    """Number of molecules that are computed together.
 
     Args:
         graphs: the molecules, with one more leading axis on every leaf.
 
     Returns:
-        Number of molecules of a block, and number of lanes. Molecules that are large enough to be
-        cut themselves come one by one in a single lane.
+        The number; all of them on an accelerator, or where their number is open (`jax.export`).
     """
     molecules, atoms, neighbors = graphs.neighbors.shape
     if not all(isinstance(size, int) for size in (molecules, atoms, neighbors)) or not on_cpu():
-        return molecules, 1
+        return molecules
     pairs = atoms * max(neighbors, 1)
     if molecules * pairs < _PAIRS_WORTH_CUTTING:
-        return molecules, 1
-    return max(1, _PAIRS_AT_ONCE // pairs), 1 if pairs > 8 * _PAIRS_AT_ONCE else lanes()
+        return molecules
+    return max(1, _PAIRS_AT_ONCE // pairs)
 
 
 @contract

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from efa_zoo._typing import contract
-from efa_zoo.blocks import block_size, lanes, map_blocks
+from efa_zoo.blocks import block_size, map_blocks
 from efa_zoo.config import ACTIVATIONS
 from efa_zoo.coupling import Coupling, Irreps, clebsch_gordan, repeat_degrees
 from efa_zoo.errors import ConfigError
@@ -263,9 +263,7 @@ class MessagePass(eqx.Module):
             return sum_neighbors(pairs, components)
         atoms, neighbors = pairs.neighbors.shape
         size = block_size(atoms, neighbors, _BLOCK_OF_PAIRS)
-        return map_blocks(
-            lambda block: sum_neighbors(block, components), pairs, size, lanes=lanes()
-        )
+        return map_blocks(lambda block: sum_neighbors(block, components), pairs, size)
 
     def _sum_products(
         self, pairs: Pairs, features: Float[Array, "all_atoms parities components features"]

@@ -1,4 +1,4 @@
-"""Cutting work into blocks and lanes changes nothing but the order of sums."""
+"""Cutting work into blocks changes nothing but the order of sums."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from efa_zoo.blocks import block_size, map_blocks, sum_blocks
 
 
 @settings(max_examples=40, deadline=None)
-@given(rows=st.integers(1, 23), size=st.integers(1, 30), lanes=st.integers(1, 4))
-def test_blocks_cover_every_row_once(rows: int, size: int, lanes: int) -> None:
+@given(rows=st.integers(1, 23), size=st.integers(1, 30))
+def test_blocks_cover_every_row_once(rows: int, size: int) -> None:
     x = np.arange(1.0, rows * 3 + 1, dtype=np.float32).reshape(rows, 3)
     mask = np.ones(rows, bool)
 
@@ -25,8 +25,8 @@ def test_blocks_cover_every_row_once(rows: int, size: int, lanes: int) -> None:
         return jnp.sum(block[0] ** 2, axis=0)
 
     with jax.disable_jit():
-        mapped = map_blocks(squares, (x, mask), size, lanes=lanes)
-        summed = sum_blocks(total, (x, mask), size, lanes=lanes)
+        mapped = map_blocks(squares, (x, mask), size)
+        summed = sum_blocks(total, (x, mask), size)
     np.testing.assert_array_equal(mapped["square"], x**2)
     assert mapped["kept"].dtype == bool
     assert mapped["kept"].all()
@@ -35,16 +35,13 @@ def test_blocks_cover_every_row_once(rows: int, size: int, lanes: int) -> None:
 
 
 @pytest.mark.parametrize("remat", [True, False])
-@pytest.mark.parametrize("lanes", [1, 2])
-def test_derivatives_go_through_blocks(x64: None, lanes: int, remat: bool) -> None:
+def test_derivatives_go_through_blocks(x64: None, remat: bool) -> None:
     rng = np.random.default_rng(0)
     rows, shared = rng.normal(size=(7, 2)), rng.normal(size=(2,))
 
     def mapped(rows: jax.Array, shared: jax.Array, size: int) -> jax.Array:
-        out = map_blocks(lambda x: jnp.sin(x * shared), rows, size, lanes=lanes, remat=remat)
-        more = sum_blocks(
-            lambda x: jnp.sum(jnp.cos(x @ shared)), rows, size, lanes=lanes, remat=remat
-        )
+        out = map_blocks(lambda x: jnp.sin(x * shared), rows, size, remat=remat)
+        more = sum_blocks(lambda x: jnp.sum(jnp.cos(x @ shared)), rows, size, remat=remat)
         return jnp.sum(out**3) + more
 
     for function in (jax.grad(mapped, (0, 1)), jax.hessian(mapped, (0, 1))):

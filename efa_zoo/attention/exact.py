@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from efa_zoo._typing import contract
 from efa_zoo.attention.bessel import reduced_spherical_bessel_by_degree
-from efa_zoo.blocks import block_size, lanes, map_blocks
+from efa_zoo.blocks import block_size, map_blocks
 
 __all__ = ["attend_exact"]
 
@@ -49,7 +49,7 @@ def attend_exact(
         return _attend_rows(*rows, key, value, positions, frequencies, degree)
 
     size = block_size(query.shape[0], positions.shape[0] * frequencies.shape[0], _BLOCK_OF_PHASES)
-    return map_blocks(attend, (query, positions), size, lanes=lanes())
+    return map_blocks(attend, (query, positions), size)
 
 
 #: Pairs of atoms times frequencies of a block.

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 from efa_zoo._typing import contract
 from efa_zoo.attention.rotary import rotary_phases, rotate_pairs
 from efa_zoo.attention.trigonometry import sine_and_cosine
-from efa_zoo.blocks import block_size, lanes, map_blocks, sum_blocks
+from efa_zoo.blocks import block_size, map_blocks, sum_blocks
 
 __all__ = ["attend_along", "attend_quadrature"]
 
@@ -123,8 +123,8 @@ def attend_quadrature(
             along = along + _product_over_features(second, sums[1])
             return jnp.einsum("giv,ga->iav", along, factors)
 
-        sums = sum_blocks(keys_values, (key, value, positions), block, lanes=lanes())
-        return map_blocks(queried, (query, positions), block, lanes=lanes())
+        sums = sum_blocks(keys_values, (key, value, positions), block)
+        return map_blocks(queried, (query, positions), block)
 
     grid = jnp.asarray(directions, query.dtype), jnp.asarray(weights, query.dtype)
     points = block_size(len(directions), size * value.shape[1], _BLOCK_OF_SUMS)

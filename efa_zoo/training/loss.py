@@ -66,8 +66,8 @@ def batch_loss_and_gradient(
     def part(molecules: Batch) -> tuple[Array, _Model]:
         return eqx.filter_value_and_grad(_share_of_loss)(model, molecules, config, weights)
 
-    size, lanes = molecules_at_once(batch.graph)
-    return sum_blocks(part, batch, size, lanes=lanes, remat=False)
+    size = molecules_at_once(batch.graph)
+    return sum_blocks(part, batch, size, remat=False)
 
 
 def _weights(batch: Batch, config: TrainingConfig) -> tuple[Array, Array]:

@@ -51,8 +51,8 @@ def random_leaves(shapes: Mapping[str, tuple[int, ...]]) -> Result:
             values *= 0.1
         elif "c_switch" in path:
             values = np.full(shape, 0.5)
-        elif len(shape) == 2 and "/filter/" not in path:
-            values /= math.sqrt(shape[0])
+        elif len(shape) == 2:
+            values /= 3 * math.sqrt(shape[0])  # 500 atoms must not overflow
         elif len(shape) == 7:
             values *= 0.3
         leaves[path] = values.astype(np.float32)

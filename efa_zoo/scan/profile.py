@@ -11,8 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from efa_zoo._files import replacing
-from efa_zoo.errors import InputError
+from efa_zoo._figures import picture_path, save_figure
 
 __all__ = ["Scan", "draw_scans"]
 
@@ -88,11 +87,7 @@ def draw_scans(scans: Sequence[Scan], path: str | os.PathLike[str]) -> Path:
     Raises:
         InputError: the picture's name has another ending.
     """
-    path = Path(path)
-    if path.suffix not in (".png", ".pdf", ".svg"):
-        raise InputError(
-            f"out: got {os.fspath(path)!r}, expected a name that ends in .png, .pdf or .svg"
-        )
+    path = picture_path(path)
     # Imported here: only drawing needs it.
     from matplotlib.figure import Figure
 
@@ -117,6 +112,4 @@ def draw_scans(scans: Sequence[Scan], path: str | os.PathLike[str]) -> Path:
         if axes is panels[0] or found.quantity != scans[0].quantity:
             axes.set_ylabel(found.quantity)
     panels[0].legend(frameon=False)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150)
-    return path
+    return save_figure(figure, path)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import image, records
 
 pytest.importorskip("tblite")
 pytest.importorskip("tensorflow_datasets")
 
-from data_pipelines import Structure, build, load_split, metadata
+from data_pipelines import build, load_split, metadata
 from data_pipelines.dimer_sampling import (
     TRANSFER_PAIRS,
     UNLABELLED_PAIRS,
@@ -29,23 +30,6 @@ SMALL = DimerSettings(
     monomers=("hydrogen_fluoride", "fluoride"), per_pair=4, per_monomer=2, curves_per_pair=1
 )
 SPLITS = ("train", "validation", "test", "transfer", "curves")
-
-
-def image(structure: Structure) -> tuple[object, ...]:
-    """Everything in a structure, to the last bit."""
-    values = (getattr(structure, field.name) for field in dataclasses.fields(structure))
-    return tuple(v.tobytes() if isinstance(v, np.ndarray) else repr(v) for v in values)
-
-
-def records(place: Path) -> dict[str, list[bytes]]:
-    from array_record.python.array_record_module import ArrayRecordReader
-
-    found: dict[str, list[bytes]] = {}
-    for file in sorted(place.glob("*.array_record*")):
-        reader = ArrayRecordReader(str(file))
-        found[file.name] = [reader.read([i])[0] for i in range(reader.num_records())]
-        reader.close()
-    return found
 
 
 def test_building_twice_gives_the_same_bytes(tiny_data_dir: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 __all__ = ["block_size", "map_blocks", "on_cpu", "sum_blocks"]
 
 _Tree = TypeVar("_Tree")
+_Rows = TypeVar("_Rows")
 
 
 def on_cpu() -> bool:
@@ -45,7 +46,7 @@ def block_size(rows: int, elements: int, limit: int) -> int:
 
 
 def map_blocks(
-    function: Callable[[Any], _Tree], rows: Any, size: int, *, remat: bool = True
+    function: Callable[[_Rows], _Tree], rows: _Rows, size: int, *, remat: bool = True
 ) -> _Tree:
     """Apply a function to blocks of rows and put the results together again.
 
@@ -69,7 +70,12 @@ def map_blocks(
 
 
 def sum_blocks(
-    function: Callable[[Any], _Tree], rows: Any, size: int, *, remat: bool = True
+    function: Callable[[_Rows], _Tree],
+    rows: _Rows,
+    size: int,
+    *,
+    remat: bool = True,
+    like: _Tree | None = None,
 ) -> _Tree:
     """Sum what a function gives for each block of rows.
 
@@ -79,6 +85,8 @@ def sum_blocks(
         rows: arrays with a common first axis.
         size: rows of a block.
         remat: recompute a block in the backward pass instead of storing what it needs.
+        like: arrays of the shapes and types of the result. Without them the function is traced
+            once more to find these.
 
     Returns:
         What the function gives for all rows at once.
@@ -89,8 +97,9 @@ def sum_blocks(
     if remat:
         function = jax.checkpoint(function)
     blocks = _cut(rows, size)
-    shapes = jax.eval_shape(function, jax.tree.map(lambda x: x[0], blocks))
-    start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    if like is None:
+        like = jax.eval_shape(function, jax.tree.map(lambda x: x[0], blocks))
+    start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
 
     def add(sums: _Tree, block: Any) -> tuple[_Tree, None]:
         return jax.tree.map(jnp.add, sums, function(block)), None

@@ -46,7 +46,7 @@ class Irreps(NamedTuple):
         return (self.degree + 1) ** 2
 
     @classmethod
-    def of(cls, features: Array | jax.ShapeDtypeStruct) -> Irreps:
+    def of(cls, features: Array | np.ndarray) -> Irreps:
         """Read the static shape off features `[..., parity, (degree + 1)², features]`."""
         if features.ndim < 3 or features.shape[-3] not in (1, 2):
             raise ConfigError(
@@ -64,7 +64,8 @@ class Irreps(NamedTuple):
         """Shape of the sum of features of both shapes (`e3x.nn.add`)."""
         return Irreps(max(self.degree, other.degree), self.pseudotensors or other.pseudotensors)
 
-    def _parity(self, channel: int, degree: int) -> int:
+    def parity(self, channel: int, degree: int) -> int:
+        """Parity of the irreps of a channel and degree: 0 is even, 1 is odd."""
         return channel if self.pseudotensors else degree % 2
 
 
@@ -193,7 +194,7 @@ def _paths(coupling: Coupling) -> tuple[tuple[int, int, int, int, int, int], ...
         for l2 in range(second.degree + 1)
         for p3 in range(output.parities)
         for l3 in range(abs(l1 - l2), min(l1 + l2, output.degree) + 1)
-        if (first._parity(p1, l1) + second._parity(p2, l2) + output._parity(p3, l3)) % 2 == 0
+        if (first.parity(p1, l1) + second.parity(p2, l2) + output.parity(p3, l3)) % 2 == 0
     )
 
 
@@ -231,5 +232,13 @@ def clebsch_gordan(degree1: int, degree2: int, degree3: int, dtype: np.dtype) ->
 
 @functools.cache
 def _all_coefficients(degree: int) -> np.ndarray:
+    # Reordered here, because e3x does it with JAX, which compiles every step of it.
     with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        return np.asarray(e3x.so3.clebsch_gordan(degree, degree, degree))
+        table = np.asarray(e3x.so3.clebsch_gordan(degree, degree, degree, cartesian_order=False))
+    order = [l * l + l + m for l in range(degree + 1) for m in _orders(l)]
+    return table[np.ix_(order, order, order)]
+
+
+def _orders(degree: int) -> list[int]:
+    """Orders m of the components of a degree, as e3x sorts them: those of degree 1 are x, y, z."""
+    return [sign * m for m in range(degree, 0, -1) for sign in (1, -1)] + [0]

@@ -82,7 +82,7 @@ def batch_energy_and_forces(
 
 #: Pairs of atoms of the molecules that are computed together on a CPU, and of all molecules of a
 #: batch from which on it pays to cut it.
-_PAIRS_AT_ONCE = 512
+_PAIRS_AT_ONCE = 256
 _PAIRS_WORTH_CUTTING = 1024
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import e3x
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ from jaxtyping import Array, Float, Int
 from efa_zoo._typing import contract
 from efa_zoo.config import MessagePassingConfig
 from efa_zoo.graph import Graph, check_molecule
+from efa_zoo.harmonics import spherical_harmonics
 from efa_zoo.radial import radial_functions
 
 __all__ = ["Pairs", "pair_basis"]
@@ -73,12 +73,10 @@ def pair_basis(graph: Graph, config: MessagePassingConfig) -> Pairs:
     distances = jnp.sqrt(jnp.sum(displacements**2, axis=-1))
     unit = displacements / distances[..., None]
     radial = radial_functions(distances, config)
-    angular = e3x.so3.spherical_harmonics(
-        unit, config.degree, r_is_normalized=True, normalization="racah"
-    )
+    angular = spherical_harmonics(unit[..., 0], unit[..., 1], unit[..., 2], config.degree)
     return Pairs(
         jnp.where(mask[..., None], radial, 0),
-        jnp.swapaxes(angular.astype(positions.dtype), 1, 2),
+        jnp.stack(angular, axis=1),
         None if dense else neighbors,
     )
 

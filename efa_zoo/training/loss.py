@@ -67,7 +67,8 @@ def batch_loss_and_gradient(
         return eqx.filter_value_and_grad(_share_of_loss)(model, molecules, config, weights)
 
     size = molecules_at_once(batch.graph)
-    return sum_blocks(part, batch, size, remat=False)
+    gradient = eqx.filter(model, eqx.is_inexact_array)
+    return sum_blocks(part, batch, size, remat=False, like=(batch.energy[0], gradient))
 
 
 def _weights(batch: Batch, config: TrainingConfig) -> tuple[Array, Array]:

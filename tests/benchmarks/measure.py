@@ -17,14 +17,17 @@ from benchmarks.processes import Worker, WorkerError
 
 __all__ = ["measure", "relative_deviation"]
 
+#: Seconds that a side is called without a break, and most calls of such a burst.
+_BURST = 1.0
 _MOST_CALLS = 50
 
 
 def measure(case: Case, *, reference: Path | None, seconds: float, quick: bool) -> dict[str, Any]:
     """Time, memory and agreement of one case.
 
-    Both sides are compiled one after the other, then called in turns until the time is used: so
-    the two see the same machine. A slow one is called at least twice, beyond ten seconds once.
+    Both sides are compiled one after the other, then called in turns until the time is used, so
+    that the two see the same machine. A turn is a burst of calls, as in a training or a dynamics
+    run, of which the first does not count: it finds caches and memory as the other side left them.
 
     Args:
         case: what to measure.
@@ -81,18 +84,20 @@ def measure(case: Case, *, reference: Path | None, seconds: float, quick: bool) 
 def _take_turns(
     workers: dict[str, Worker], record: dict[str, Any], limit: float
 ) -> dict[str, list[float]]:
-    """Seconds of the calls of every side."""
+    """Seconds of the calls of every side, but for the first call of each burst."""
     times: dict[str, list[float]] = {side: [] for side in workers}
-    slowest = max((record[side]["first_s"] for side in workers), default=0.0)
-    least = 3 if slowest < 3 else 2 if slowest < 10 else 1
+    expected = {side: record[side]["first_s"] for side in workers}
+    slowest = max(expected.values(), default=0.0)
+    bursts = 3 if slowest < 1 else 2 if slowest < 10 else 1
     start = time.perf_counter()
-    while times and (min(map(len, times.values())) < least or time.perf_counter() - start < limit):
+    while times and (bursts > 0 or time.perf_counter() - start < limit):
+        bursts -= 1
         for side, worker in workers.items():
-            # Several calls of the quicker side, so that its median is not of three numbers.
-            expected = min(times[side], default=record[side]["first_s"])
-            calls = max(1, min(5, int(0.2 * slowest / max(expected, 1e-6))))
-            times[side] += worker.ask("run", calls=calls)
-        if min(map(len, times.values())) >= _MOST_CALLS:
+            calls = max(1, min(_MOST_CALLS, round(_BURST / max(expected[side], 1e-6))))
+            spent = worker.ask("run", calls=calls + 1)[1:]
+            times[side] += spent
+            expected[side] = min(spent)
+        if min(map(len, times.values())) >= 10 * _MOST_CALLS:
             break
     return times
 

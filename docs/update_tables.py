@@ -7,34 +7,25 @@ A table stands between `<!-- NAME -->` and `<!-- /NAME -->`; the tests check tha
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import efa_zoo
+from efa_zoo import Card
+from efa_zoo.report import model_table
 
 ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 
 
 def models() -> Iterator[str]:
     """One row per trained model."""
-    yield "| model | data | level | elements | parameters | energy MAE, test | force MAE, test |"
-    yield "|---|---|---|---|---|---|---|"
-    for name in efa_zoo.list_models():
-        card = efa_zoo.card(name)
-        assert card.domain is not None
-        assert card.weights is not None
-        test = card.metrics["test"]["all"]
-        cells = [
-            f"`{name}`",
-            card.data.name,
-            re.sub(r" \(tblite .*\)", "", card.data.level_of_theory),
-            " ".join(card.domain.elements),
-            f"{card.weights.parameters:,}",
-            f"{1e3 * test['energy_mae']:.1f} meV",
-            f"{1e3 * test['force_mae']:.1f} meV/Å",
-        ]
-        yield f"| {' | '.join(cells)} |"
+    cards = [efa_zoo.card(name) for name in efa_zoo.list_models()]
+    first, *rest = model_table((card, card.metrics["test"]["all"]) for card in cards)
+    for row in (first, ["---"] * len(first), *rest):
+        yield f"| {' | '.join(row)} |"
 
 
 def dimers() -> Iterator[str]:
@@ -71,18 +62,88 @@ def dimers() -> Iterator[str]:
     )
 
 
-TABLES = {ROOT / "README.md": models, ROOT / "docs" / "dimers.md": dimers}
+def cards() -> Iterator[str]:
+    """What is known about each trained model."""
+    for name in efa_zoo.list_models():
+        yield from _card(efa_zoo.card(name))
+
+
+def _card(card: Card) -> Iterator[str]:
+    assert card.domain is not None
+    assert card.weights is not None
+    domain, local, attention = card.domain, card.model.message_passing, card.model.attention
+    charges = ", ".join(f"{charge:+d}" if charge else "0" for charge in domain.total_charges)
+    heard = "no attention"
+    if attention is not None:
+        heard = f"attention to {attention.frequencies.max_length:g} Å"
+        if attention.integration is not None:
+            heard += " with tensor integration"
+    facts = {
+        "data": f"{card.data.name}, {card.data.level_of_theory}",
+        "source": card.data.citation,
+        "splits": card.data.splits,
+        "elements": " ".join(domain.elements),
+        "total charges": f"{charges} e" + (", closed shells" if domain.closed_shell else ""),
+        "distances": f"{domain.min_distance:g} to {domain.max_distance:g} Å",
+        "network": f"{card.model.features} features, {card.model.iterations} blocks, cutoff "
+        f"{local.cutoff:g} Å, degree {local.degree}; {heard}",
+        "parameters": f"{card.weights.parameters:,} ({card.weights.bytes / 1e3:,.0f} kB)",
+    }
+    if card.cost:
+        seconds = card.cost["seconds"]
+        time = f"{seconds / 60:,.0f} minutes" if seconds >= 120 else f"{seconds} s"
+        facts["training"] = f"{card.cost['steps']:,} steps in {time}, {card.cost['device']}"
+    yield from ("", f"## {card.name}", "", card.description, "", "| | |", "|---|---|")
+    for name, fact in facts.items():
+        if fact:
+            yield f"| {name} | {fact} |"
+    yield ""
+    yield "| split | structures | energy MAE | energy RMSE | force MAE | force RMSE |"
+    yield "|---|---:|---:|---:|---:|---:|"
+    for split, parts in card.metrics.items():
+        if isinstance(parts, dict) and "energy_mae" in (row := parts.get("all", {})):
+            cells = [f"{1e3 * row[f'energy_{kind}']:.3g} meV" for kind in ("mae", "rmse")]
+            cells += [f"{1e3 * row[f'force_{kind}']:.3g} meV/Å" for kind in ("mae", "rmse")]
+            yield f"| {split} | {row['count']:,} | {' | '.join(cells)} |"
+    if card.limits:
+        yield from ("", f"**Limits.** {' '.join(card.limits.split())}")
+
+
+def symmetry() -> Iterator[str]:
+    """What transformations that should change nothing do change."""
+    found = json.loads((DOCS / "symmetry.json").read_text(encoding="utf-8"))
+    yield f"| {' | '.join(found['columns'])} |"
+    yield "|---|" + "---:|" * (len(found["columns"]) - 1)
+    for label, *errors in found["rows"]:
+        yield f"| {label} | {' | '.join(_error(error) for error in errors)} |"
+    yield ""
+    yield found["conditions"]
+
+
+def _error(error: float | None) -> str:
+    if error is None:
+        return "–"
+    return f"{error:.0e}".replace("e-0", "e-") if error else "0"
+
+
+TABLES: dict[Path, tuple[Callable[[], Iterator[str]], ...]] = {
+    ROOT / "README.md": (models,),
+    DOCS / "dimers.md": (dimers,),
+    DOCS / "models.md": (cards,),
+    DOCS / "numbers.md": (models, symmetry),
+}
 
 
 def updated(page: Path) -> str:
-    """The page's text with its table made anew."""
+    """The page's text with its tables made anew."""
     text = page.read_text(encoding="utf-8")
-    table = TABLES[page]
-    name = table.__name__
-    block = f"<!-- {name} -->\n" + "\n".join(table()) + f"\n<!-- /{name} -->"
-    pattern = f"<!-- {name} -->.*?<!-- /{name} -->"
-    assert len(re.findall(pattern, text, flags=re.DOTALL)) == 1, f"{page}: no table {name}"
-    return re.sub(pattern, lambda _: block, text, flags=re.DOTALL)
+    for table in TABLES[page]:
+        name = table.__name__
+        block = f"<!-- {name} -->\n" + "\n".join(table()) + f"\n<!-- /{name} -->"
+        pattern = f"<!-- {name} -->.*?<!-- /{name} -->"
+        assert len(re.findall(pattern, text, flags=re.DOTALL)) == 1, f"{page}: no table {name}"
+        text = re.sub(pattern, lambda _, block=block: block, text, flags=re.DOTALL)
+    return text
 
 
 if __name__ == "__main__":

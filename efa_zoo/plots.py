@@ -8,12 +8,13 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from efa_zoo._figures import COLORS, picture_path, save_figure
+from efa_zoo._typing import JSON
 from efa_zoo.errors import DataError, InputError
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ class Parity:
     energies: Float[np.ndarray, "structures 2"]
     forces: Float[np.ndarray, "components 2"]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, JSON]:
         """Numbers of values and errors, for JSON; energies in eV, forces in eV/Å."""
         return {
             "model": self.name,

@@ -95,15 +95,18 @@ def test_the_command_scans(
 ) -> None:
     pytest.importorskip("matplotlib")
 
-    def stand_in(models: list[str], *, pair: Any, seed: int, data_dir: str | None) -> Scan:
+    def stand_in(
+        models: list[str], *, pair: Any, view: Any, seed: int, data_dir: str | None
+    ) -> Scan:
         assert (models, pair, seed) == (["toy", "toy_neutral"], ("ammonium", "ammonia"), 7)
+        assert view == "distance"
         assert data_dir == "there"
         return curve
 
     monkeypatch.setattr("efa_zoo.scan.scan", stand_in)
     picture = tmp_path / "curve.svg"
     options = ["--compare", "toy_neutral", "--pair", "ammonium", "ammonia", "--seed", "7"]
-    options += ["--data-dir", "there"]
+    options += ["--view", "distance", "--data-dir", "there"]
     assert main(["scan", "toy", *options, "--out", str(picture)]) == 0
     assert f"picture: {picture}" in capsys.readouterr().out
     assert picture.stat().st_size > 1000

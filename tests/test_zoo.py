@@ -11,15 +11,18 @@ import jax
 import numpy as np
 import pytest
 from ase import Atoms
+from store_zoo_predictions import graph
+from symmetry import quick_jit
 
 import efa_zoo
+from efa_zoo.energy import energy_and_forces
 from efa_zoo.prediction import Prediction
 from efa_zoo.registry import find
 from efa_zoo.weights import named_arrays, weights_hash
 
 MODELS = ("mpnn_dimers", "mpnn_efa_dimers")
 
-#: Predictions in float64 of the shipped examples; see `store_zoo_predictions.py`.
+#: Structures and their predictions in float64 of every model; see `store_zoo_predictions.py`.
 STORED = json.loads((Path(__file__).parent / "zoo_predictions.json").read_text(encoding="utf-8"))
 
 TOLERANCES = {"float64": 1e-10, "float32": 1e-5}
@@ -54,15 +57,19 @@ def moved(atoms: Atoms, positions: np.ndarray) -> Atoms:
 
 
 def test_the_list_is_what_is_shipped() -> None:
-    assert set(MODELS) <= set(efa_zoo.list_models())
+    shipped = efa_zoo.list_models()
+    assert set(MODELS) <= set(shipped)
+    assert set(STORED) == set(shipped), "run python tests/store_zoo_predictions.py"
 
 
-def test_files_are_whole_and_small(model: efa_zoo.Potential) -> None:
-    files, weights = find(model.card.name), model.card.weights
+@pytest.mark.parametrize("name", STORED)
+def test_files_are_whole_and_small(name: str) -> None:
+    files, weights = find(name), efa_zoo.card(name).weights
     assert weights is not None
     assert weights_hash(files.weights) == weights.sha256
     assert files.weights.stat().st_size == weights.bytes < 3_000_000
-    assert sum(a.size for a in named_arrays(model.network).values()) == weights.parameters
+    network = efa_zoo.load(name).network
+    assert sum(a.size for a in named_arrays(network).values()) == weights.parameters
 
 
 def test_siblings_have_the_same_number_of_parameters() -> None:
@@ -72,12 +79,14 @@ def test_siblings_have_the_same_number_of_parameters() -> None:
     assert local.parameters == pytest.approx(attending.parameters, rel=0.01)
 
 
-@pytest.mark.parametrize("example", ["ammonium_water", "water_dimer"])
-def test_stored_predictions_are_reproduced(model: efa_zoo.Potential, example: str) -> None:
-    stored = STORED[model.card.name][example]
-    found = efa_zoo.predict(model, read(example), dtype="float64")
-    assert found.energy == pytest.approx(stored["energy"], abs=1e-7)
-    np.testing.assert_allclose(found.forces, stored["forces"], atol=1e-7)
+@pytest.mark.parametrize("name", STORED)
+def test_stored_predictions_are_reproduced(name: str) -> None:
+    found = efa_zoo.predict(
+        efa_zoo.load(name), [graph(entry) for entry in STORED[name]], dtype="float64"
+    )
+    for prediction, stored in zip(found, STORED[name], strict=True):
+        assert prediction.energy == pytest.approx(stored["energy"], abs=1e-7)
+        np.testing.assert_allclose(prediction.forces, stored["forces"], atol=1e-7)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -122,10 +131,8 @@ def test_padding_and_batching_change_nothing(
         network = jax.tree.map(
             lambda x: x.astype(dtype) if hasattr(x, "astype") else x, model.network
         )
-        from efa_zoo.energy import energy_and_forces
-
         for sizes in ({}, {"num_atoms": 13, "num_neighbors": 11}):
-            energies, forces = energy_and_forces(
+            energies, forces = quick_jit(energy_and_forces)(
                 network, jax.tree.map(jax.numpy.asarray, graph.pad(**sizes))
             )
             found = float(np.asarray(energies, np.float64).sum())

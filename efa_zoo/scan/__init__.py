@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from efa_zoo.errors import InputError
@@ -19,16 +20,26 @@ from efa_zoo.scan.profile import Scan, draw_scans
 
 __all__ = ["Scan", "draw_scans", "scan"]
 
-#: Profiles by data set, of models alone or with the data.
-_OF_MODELS: Mapping[str, Callable[[Sequence[Potential]], Scan]] = {
-    "two_atoms": datasets.scan_two_atoms,
-    "charge_dipole": datasets.scan_charge_and_dipole,
+#: Profiles by data set and view, of models alone or with the data. The first view is the usual one.
+_OF_MODELS: Mapping[str, Mapping[str, Callable[[Sequence[Potential]], Scan]]] = {
+    "two_atoms": {
+        "energy": datasets.scan_two_atoms,
+        "error": datasets.scan_two_atom_errors,
+    },
+    "charge_dipole": {
+        "angle": datasets.scan_charge_and_dipole,
+        "distance": datasets.scan_charge_over_distance,
+    },
 }
-_OF_DATA: Mapping[str, Callable[[Sequence[Potential], datasets.Splits], Scan]] = {
-    "chains": datasets.scan_chains,
-    "clusters": datasets.scan_clusters,
-    "cumulene": datasets.scan_cumulene,
-    "nacl_spheres": datasets.scan_spheres,
+_OF_DATA: Mapping[str, Mapping[str, Callable[[Sequence[Potential], datasets.Splits], Scan]]] = {
+    "chains": {"length": datasets.scan_chains},
+    "clusters": {
+        "energy": datasets.scan_clusters,
+        "error": datasets.scan_cluster_errors,
+        "force": datasets.scan_cluster_forces,
+    },
+    "cumulene": {"dihedral": datasets.scan_cumulene},
+    "nacl_spheres": {"diameter": datasets.scan_spheres},
 }
 
 
@@ -36,20 +47,24 @@ def scan(
     models: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     pair: tuple[str, str] | None = None,
+    view: str | None = None,
     seed: int = 0,
     data_dir: str | os.PathLike[str] | None = None,
 ) -> Scan:
     """Compute the profile that belongs to the models' data set.
 
     `dimers`: interaction energy of two molecules over their separation, beside GFN2-xTB where it is
-    installed. `two_atoms`: energy over the distance. `charge_dipole`: energy over the angle, beyond
-    the reach of a local model. `cumulene`: energy over the dihedral angle. `sn2`: energy along a
-    reaction path. `nacl_spheres`: error for each atom over the diameter. `chains`: error over the
-    length. `clusters`: predicted over true energies.
+    installed. `two_atoms`: energy, or its error, over the distance. `charge_dipole`: energy over
+    the angle, beyond the reach of a local model, or over the distance. `cumulene`: energy over the
+    dihedral angle. `sn2`: energy along a reaction path. `nacl_spheres`: error for each atom over
+    the diameter. `chains`: error over the length. `clusters`: predicted over true energies, or the
+    errors of energies or forces over the true ones.
 
     Args:
         models: one or several of what `efa_zoo.load` takes, all trained on one data set.
         pair: of dimers two molecules, of `sn2` two halides; None takes a usual pair.
+        view: which of several profiles: energy or error (`two_atoms`), angle or distance
+            (`charge_dipole`), energy, error or force (`clusters`); None takes the first.
         seed: of the orientation of dimers.
         data_dir: where data sets lie; needed but for `dimers`, `two_atoms` and `charge_dipole`.
 
@@ -58,7 +73,7 @@ def scan(
 
     Raises:
         InputError: the models were trained on different data sets or on one that has no profile, a
-            pair is unknown or not used, or a structure is outside what a model knows.
+            pair or view is unknown or not used, or a structure is outside what a model knows.
         DataError: the data set is missing.
         UnknownModelError, ConfigError, WeightsError: as for `efa_zoo.load`.
     """
@@ -68,8 +83,11 @@ def scan(
     if len(data) != 1:
         raise InputError(f"models: got some of {', '.join(data)}, expected models of one data set")
     kind = data[0].partition("/")[0]
-    if kind == "dimers":
-        return scan_dimer(potentials, pair=pair, seed=seed)
+    if view is not None and view not in _views(kind):
+        known = ", ".join(_views(kind)) or "none"
+        raise InputError(f"view: got {view!r}, expected for models of {data[0]}: {known}")
+    if pair is not None and kind not in ("dimers", "sn2"):
+        raise InputError(f"pair: got {pair}, expected none, because models of {data[0]} have none")
 
     def splits(split: str) -> list[Any]:
         # Imported here: reading data needs packages that the library itself does not.
@@ -77,13 +95,22 @@ def scan(
 
         return load_split(data[0], split, data_dir=data_dir)
 
-    if kind == "sn2":
-        return datasets.scan_reaction(potentials, splits, pair=pair)
-    if pair is not None:
-        raise InputError(f"pair: got {pair}, expected none, because models of {data[0]} have none")
-    if kind in _OF_MODELS:
-        return _OF_MODELS[kind](potentials)
-    if kind in _OF_DATA:
-        return _OF_DATA[kind](potentials, splits)
-    known = ", ".join(sorted({"dimers", "sn2", *_OF_MODELS, *_OF_DATA}))
-    raise InputError(f"models: got some of {data[0]}, expected a data set with a profile: {known}")
+    if kind == "dimers":
+        found = scan_dimer(potentials, pair=pair, seed=seed)
+    elif kind == "sn2":
+        found = datasets.scan_reaction(potentials, splits, pair=pair)
+    elif kind in _OF_MODELS:
+        found = _OF_MODELS[kind][view or next(iter(_views(kind)))](potentials)
+    elif kind in _OF_DATA:
+        found = _OF_DATA[kind][view or next(iter(_views(kind)))](potentials, splits)
+    else:
+        known = ", ".join(sorted({"dimers", "sn2", *_OF_MODELS, *_OF_DATA}))
+        raise InputError(
+            f"models: got some of {data[0]}, expected a data set with a profile: {known}"
+        )
+    local = [p.card.name for p in potentials if p.card.model.attention is None]
+    return replace(found, local=frozenset(local))
+
+
+def _views(kind: str) -> tuple[str, ...]:
+    return tuple({**_OF_MODELS, **_OF_DATA}.get(kind, {}))

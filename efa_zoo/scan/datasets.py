@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -18,10 +19,14 @@ if TYPE_CHECKING:
 __all__ = [
     "scan_chains",
     "scan_charge_and_dipole",
+    "scan_charge_over_distance",
+    "scan_cluster_errors",
+    "scan_cluster_forces",
     "scan_clusters",
     "scan_cumulene",
     "scan_reaction",
     "scan_spheres",
+    "scan_two_atom_errors",
     "scan_two_atoms",
 ]
 
@@ -33,6 +38,9 @@ _POINTS = 181
 #: Distance in Å of charge and dipole, beyond the cutoff of local models.
 _DIPOLE_DISTANCE = 7.0
 
+#: Most force components in a picture.
+_COMPONENTS = 3_000
+
 _HALIDES = ("chloride", "chloride")
 
 
@@ -40,7 +48,8 @@ def scan_two_atoms(potentials: Sequence[Potential]) -> Scan:
     """Energy of two atoms over their distance."""
     from data_pipelines.two_body_sampling import FARTHEST, NEAREST, place_two_atoms
 
-    distances = np.linspace(NEAREST, FARTHEST, _POINTS)
+    # Half of the points on the first quarter of the way, where the energy varies most.
+    distances = NEAREST + (FARTHEST - NEAREST) * np.linspace(0, 1, _POINTS) ** 2
     structures = [
         place_two_atoms(np.zeros(3), np.asarray([0.0, 0.0, distance])) for distance in distances
     ]
@@ -52,6 +61,20 @@ def scan_two_atoms(potentials: Sequence[Potential]) -> Scan:
         models=_energies(potentials, structures),
         truth=_labels(structures),
         truth_name="formula",
+    )
+
+
+def scan_two_atom_errors(potentials: Sequence[Potential]) -> Scan:
+    """Error of the energy of two atoms over their distance."""
+    energies = scan_two_atoms(potentials)
+    assert energies.truth is not None
+    return replace(
+        energies,
+        title="two atoms: error",
+        quantity="error of the energy (eV)",
+        models={name: np.abs(v - energies.truth) for name, v in energies.models.items()},
+        truth=None,
+        logarithmic=True,
     )
 
 
@@ -76,9 +99,29 @@ def scan_charge_and_dipole(potentials: Sequence[Potential]) -> Scan:
     )
 
 
+def scan_charge_over_distance(potentials: Sequence[Potential]) -> Scan:
+    """Energy of a charge and a dipole that points to it over their distance."""
+    from data_pipelines.two_body_sampling import FARTHEST, NEAREST, place_charge_and_dipole
+
+    # Half of the points on the first quarter of the way, where the energy varies most.
+    distances = NEAREST + (FARTHEST - NEAREST) * np.linspace(0, 1, _POINTS) ** 2
+    axis = np.asarray([0.0, 0.0, 1.0])
+    structures = [place_charge_and_dipole(np.zeros(3), r * axis, axis) for r in distances]
+    return Scan(
+        title="charge and dipole that points to it",
+        coordinate="distance (Å)",
+        quantity="energy (eV)",
+        coordinates=distances,
+        models=_energies(potentials, structures),
+        truth=_labels(structures),
+        truth_name="formula",
+    )
+
+
 def scan_cumulene(potentials: Sequence[Potential], splits: Splits) -> Scan:
     """Energy of the relaxed molecule over the dihedral angle of its ends."""
-    return _along_curve(potentials, splits("curves"), "cumulene", "dihedral angle (degrees)")
+    found = _along_curve(potentials, splits("curves"), "cumulene", "dihedral angle (degrees)")
+    return replace(found, title=f"cumulene, barrier {found.span:.2f} eV")
 
 
 def scan_reaction(
@@ -172,7 +215,7 @@ def _over_kinds(
         models[potential.card.name] = np.asarray(
             [error(r, members) for r, members in zip(residuals, groups, strict=True)]
         )
-    return Scan(title, coordinate, quantity, values, models, style="marks")
+    return Scan(title, coordinate, quantity, values, models, style="marks", logarithmic=True)
 
 
 def scan_clusters(potentials: Sequence[Potential], splits: Splits) -> Scan:
@@ -187,6 +230,37 @@ def scan_clusters(potentials: Sequence[Potential], splits: Splits) -> Scan:
         models=_energies(potentials, structures),
         truth=labels,
         truth_name="formula",
+        style="points",
+    )
+
+
+def scan_cluster_errors(potentials: Sequence[Potential], splits: Splits) -> Scan:
+    """Error of the energies of the test structures over the true ones."""
+    energies = scan_clusters(potentials, splits)
+    return replace(
+        energies,
+        quantity="error of the energy (eV)",
+        models={name: v - energies.coordinates for name, v in energies.models.items()},
+        truth=None,
+    )
+
+
+def scan_cluster_forces(potentials: Sequence[Potential], splits: Splits) -> Scan:
+    """Error of force components in the test structures over the true ones."""
+    structures = splits("test")
+    labels = np.concatenate([s.forces.ravel() for s in structures])
+    chosen = np.arange(0, len(labels), max(1, len(labels) // _COMPONENTS))
+    chosen = chosen[np.argsort(labels[chosen], kind="stable")]
+    models = {}
+    for potential in potentials:
+        found = [p.forces.ravel() for p in predict_structures(potential, structures)]
+        models[potential.card.name] = (np.concatenate(found) - labels)[chosen]
+    return Scan(
+        title=f"drops of {len(structures[0].atomic_numbers)} atoms",
+        coordinate="true force component (eV/Å)",
+        quantity="error of the component (eV/Å)",
+        coordinates=labels[chosen],
+        models=models,
         style="points",
     )
 

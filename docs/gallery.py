@@ -1,0 +1,54 @@
+"""Write docs/gallery.md with its pictures, from the weights in the repository.
+
+    python docs/gallery.py --data-dir DIR --published ../shared/reference/datasets
+
+computes everything anew (minutes); `--only KEY...` does so for some experiments and keeps the
+others' numbers, which are stored in docs/gallery.json; `--page` writes the page from the stored
+numbers alone. Pictures of pairs of molecules need the extra `data` (GFN2-xTB through tblite).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from efa_zoo.report import Results, compute, page, picture_name, to_markdown
+
+DOCS = Path(__file__).resolve().parent
+NUMBERS, PAGE, IMAGES = DOCS / "gallery.json", DOCS / "gallery.md", DOCS / "images"
+
+
+def stored() -> Results:
+    """The numbers of the page."""
+    return Results.from_json(NUMBERS.read_text(encoding="utf-8"))
+
+
+def text(results: Results) -> str:
+    """The page of these numbers."""
+    pictures = {key: f"images/{picture_name(key)}" for key in results.profiles}
+    blocks = page(results, pictures, title="Gallery", made_by="python docs/gallery.py")
+    return to_markdown(blocks)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", default=[], help="keys of experiments; default: all")
+    parser.add_argument("--page", action="store_true", help="only write the page again")
+    parser.add_argument("--data-dir", help="where data sets lie")
+    parser.add_argument("--published", help="folder of the paper's npz files")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    results = stored() if options.page or options.only else None
+    if not options.page:
+        found = compute(
+            IMAGES, only=options.only, data_dir=options.data_dir, published=options.published
+        )
+        results = found if results is None else results.updated(found)
+        NUMBERS.write_text(results.to_json(), encoding="utf-8")
+    assert results is not None
+    PAGE.write_text(text(results), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """Fine-tune a model on structures of your own, and use it.
 
-    efa-zoo data pair formaldehyde ammonium --out pair.extxyz  # structures to try it with
+    efa-zoo data pair chloride formate --count 250 --out pair.extxyz  # structures to try it with
     python docs/examples/finetune.py pair.extxyz tuned
 
 The base model's training data is replayed, so that it is not forgotten: `efa-zoo data build dimers`
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("out", help="folder of the new model")
     parser.add_argument("--base", default="mpnn_efa_dimers", help="model to start from")
     parser.add_argument("--replay", type=float, default=0.5, help="share of the base model's data")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=6000)
     options = parser.parse_args()
 
     base = efa_zoo.load(options.base)

@@ -10,7 +10,7 @@ from typing import TypeVar
 _T = TypeVar("_T")
 _LINES = 10
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 def progress(items: Iterable[_T], total: int, title: str) -> Iterator[_T]:
@@ -37,4 +37,4 @@ def progress(items: Iterable[_T], total: int, title: str) -> Iterator[_T]:
         yield item
         if done * _LINES // max(total, 1) > shown:
             shown = done * _LINES // total
-            logger.info("%s: %d of %d", title, done, total)
+            _logger.info("%s: %d of %d", title, done, total)

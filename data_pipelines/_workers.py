@@ -21,6 +21,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from efa_zoo.errors import DataError
+
 
 def available_cores() -> int:
     """Number of cores that this process may use."""
@@ -53,7 +55,7 @@ class Failure:
     detail: str
 
 
-class WorkerError(RuntimeError):
+class WorkerError(DataError):
     """A worker could not start, or its function raised an exception it should not have."""
 
 
@@ -113,7 +115,7 @@ class _Worker:
         root = str(Path(__file__).resolve().parents[1])
         path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH", "")) if p)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", f"from {__name__} import _serve; _serve({theirs.fileno()})"],
+            [sys.executable, "-c", f"from {__name__} import serve; serve({theirs.fileno()})"],
             pass_fds=[theirs.fileno()],
             env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": path},
             stdin=subprocess.DEVNULL,
@@ -176,7 +178,7 @@ class _Worker:
         self.greeted = True
 
 
-def _serve(descriptor: int) -> None:
+def serve(descriptor: int) -> None:
     """The child's end: answers tasks until the parent closes the socket."""
     connection = Connection(descriptor)
     module, _, name = connection.recv().partition(":")

@@ -89,7 +89,7 @@ class StructureBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             ),
         )
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict]]]:
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
         del dl_manager
         made = self.make()
         metadata = self.info.metadata
@@ -97,7 +97,7 @@ class StructureBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         metadata.update(made.notes)
         return {split: self._generate_examples(items) for split, items in made.splits.items()}
 
-    def _generate_examples(  # pyright: ignore[reportIncompatibleMethodOverride]
+    def _generate_examples(
         self, items: Sequence[tuple[str, Structure]]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         for key, structure in items:

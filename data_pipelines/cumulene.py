@@ -18,7 +18,7 @@ from data_pipelines.monomers import RelaxedMonomer
 from data_pipelines.structure import Structure
 from efa_zoo.errors import DataError
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _DESCRIPTION = """\
 Cumulene, C9H4: a straight chain of nine carbon atoms with a CH2 group at either end, labelled with
@@ -126,7 +126,7 @@ class Cumulene(StructureBuilder):
             for i, (positions, labelled) in enumerate(outcome):
                 structure = _structure(positions, labelled, group=key, kind=temperature)
                 splits[split].append((f"{key}/{i:03d}", structure))
-        logger.info("trajectories: %s", dict(counts))
+        _logger.info("trajectories: %s", dict(counts))
         return LabelledStructures(
             {**splits, "curves": self._profile(equilibrium)},
             {"counts": {"trajectories": dict(counts)}},

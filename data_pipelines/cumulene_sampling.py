@@ -8,16 +8,15 @@ import numpy as np
 from jaxtyping import Float64
 
 from data_pipelines._workers import Failure
-from data_pipelines.labelling import Label, Molecule, label, label_all
-from data_pipelines.langevin import langevin
-from data_pipelines.monomers import MASSES, Monomer, RelaxedMonomer, distort, relax
+from data_pipelines.labelling import Label, Molecule, Unlabelled, label_all
+from data_pipelines.langevin import restrained_langevin
+from data_pipelines.monomers import Monomer, RelaxedMonomer, distort, relax
 from data_pipelines.placement import random_rotation
 from efa_zoo._typing import contract
 
 NUMBERS = np.array([6] * 9 + [1] * 4, np.int32)
 """Atomic numbers: the chain from end to end, then two hydrogens of either end."""
 
-_MASSES = np.array([MASSES[int(z)] for z in NUMBERS])
 _FIRST, _LAST = 0, 8
 _FIRST_HYDROGENS, _LAST_HYDROGENS = (9, 10), (11, 12)
 _CHAIN = (0.0, 1.31, 2.58, 3.86, 5.13, 6.41, 7.68, 8.95, 10.26)
@@ -35,12 +34,6 @@ _CUMULENE = Monomer(
     charge=0,
     kind="apolar",
 )
-
-TIME_STEP = 1.0
-"""In fs."""
-
-FRICTION = 0.02
-"""In 1/fs."""
 
 STIFFNESS = 5.0
 """Of the restraint of the dihedral angle, in eV/rad²."""
@@ -158,35 +151,20 @@ def trajectory(task: TrajectoryTask) -> tuple[tuple[np.ndarray, Label], ...] | F
     start = distort(task.equilibrium, task.temperature, rng)
     start = twist(start, task.dihedral - _dihedral(start)[0])
 
-    def forces(positions: np.ndarray) -> np.ndarray:
-        found = label(Molecule(NUMBERS, positions, 0))
-        if isinstance(found, Failure):
-            raise _Unlabelled(found)
-        return found.forces + restraint(positions, task.dihedral)
-
     try:
         geometries = [
             (positions - positions.mean(axis=0)) @ random_rotation(rng).T
-            for positions in langevin(
-                start,
-                _MASSES,
-                forces,
+            for positions in restrained_langevin(
+                Molecule(NUMBERS, start, 0),
+                lambda positions: restraint(positions, task.dihedral),
                 rng,
                 temperature=task.temperature,
-                time_step=TIME_STEP,
-                friction=FRICTION,
                 record=task.record,
             )
         ]
-    except _Unlabelled as unlabelled:
+    except Unlabelled as unlabelled:
         return unlabelled.failure
     labels = label_all([Molecule(NUMBERS, positions, 0) for positions in geometries])
     if isinstance(labels, Failure):
         return labels
     return tuple(zip(geometries, labels, strict=True))
-
-
-class _Unlabelled(Exception):
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.detail)
-        self.failure = failure

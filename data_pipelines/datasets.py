@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from data_pipelines.storage import from_example
 from data_pipelines.structure import Structure
 from efa_zoo.errors import DataError
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 BUILDERS: Mapping[str, str] = {
     "charge_dipole": "data_pipelines.charge_dipole:ChargeDipole",
@@ -121,14 +121,14 @@ def prepare(
         tfds.enable_progress_bar()
     sizes = {split: info.num_examples for split, info in builder.info.splits.items()}
     seconds = time.monotonic() - start
-    logger.info(
+    _logger.info(
         "%s/%s at %s: %s, %.0f s", builder.name, config.name, builder.data_path, sizes, seconds
     )
     return Path(builder.data_path)
 
 
 @contextlib.contextmanager
-def _quiet_absl() -> Iterator[None]:
+def _quiet_absl() -> Generator[None]:
     """Keeps absl, through which TFDS logs, to errors, and from configuring the root logger."""
     absl_logger, root = logging.getLogger("absl"), logging.getLogger()
     level, guard = absl_logger.level, logging.NullHandler()

@@ -31,7 +31,7 @@ from data_pipelines.placement import (
 from data_pipelines.structure import Structure
 from efa_zoo.errors import DataError
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 Pair = tuple[str, str]
 
@@ -446,6 +446,6 @@ def _log_counts(title: str, counts: Mapping[str, Counter[str]]) -> None:
         dropped = {reason: n for reason, n in sorted(counter.items()) if reason != "kept"}
         if dropped:
             reasons = ", ".join(f"{n} {reason}" for reason, n in dropped.items())
-            logger.info("%s of %s: %d kept, dropped %s", title, group, counter["kept"], reasons)
+            _logger.info("%s of %s: %d kept, dropped %s", title, group, counter["kept"], reasons)
     everything = sum(counts.values(), Counter())
-    logger.info("%s: %d kept of %d tried", title, everything["kept"], sum(everything.values()))
+    _logger.info("%s: %d kept of %d tried", title, everything["kept"], sum(everything.values()))

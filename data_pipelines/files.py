@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FileContents", "FileOptions", "log_inspection", "read_file", "read_structures"]
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _CHARGE_KEY, _NUMBERS_KEY, _POSITIONS_KEY = "charge", "atomic_numbers", "positions"
 _HDF5 = (".h5", ".hdf5", ".hdf")
@@ -162,9 +162,9 @@ def log_inspection(path: str | os.PathLike[str], inspection: Inspection) -> None
         path: The file.
         inspection: Of its structures.
     """
-    logger.info("%s: %s", os.fspath(path), inspection)
+    _logger.info("%s: %s", os.fspath(path), inspection)
     for line in inspection.warnings:
-        logger.warning("%s: %s", os.fspath(path), line)
+        _logger.warning("%s: %s", os.fspath(path), line)
 
 
 def read_file(
@@ -355,11 +355,13 @@ def _frames(path: Path) -> Iterator[tuple[Atoms, Mapping[str, Any]]]:
         raise _needs(path, "ase") from error
     try:
         if path.suffix == ".db":
-            for row in ase.db.connect(path, serial=True).select():
-                atoms = row.toatoms()
-                # Some keys, such as charge, are hidden behind properties of the row.
-                pairs = {key: vars(row)[key] for key in row.key_value_pairs}
-                yield atoms, {**row.data, **pairs, **_labels(atoms)}
+            database: Any = ase.db.connect(path, serial=True)
+            with database:  # or nobody closes it
+                for row in database.select():
+                    atoms = row.toatoms()
+                    # Some keys, such as charge, are hidden behind properties of the row.
+                    pairs = {key: vars(row)[key] for key in row.key_value_pairs}
+                    yield atoms, {**row.data, **pairs, **_labels(atoms)}
         else:
             for atoms in ase.io.iread(path, index=":"):
                 yield atoms, {**atoms.arrays, **atoms.info, **_labels(atoms)}

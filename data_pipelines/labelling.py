@@ -11,6 +11,7 @@ from jaxtyping import Float64, Int32
 
 from data_pipelines._workers import Failure, run_tasks
 from efa_zoo._typing import contract
+from efa_zoo.errors import DataError
 
 METHOD = "GFN2-xTB"
 CITATION = "C. Bannwarth, S. Ehlert, S. Grimme, J. Chem. Theory Comput. 15, 1652 (2019)"
@@ -95,12 +96,42 @@ def label(molecule: Molecule) -> Label | Failure:
     except TBLiteRuntimeError as error:
         return Failure("unconverged", str(error))
     found = Label(
-        energy=float(result.get("energy")) * HARTREE,
+        energy=float(np.asarray(result.get("energy"))) * HARTREE,
         forces=-np.asarray(result.get("gradient"), np.float64) * (HARTREE / BOHR),
         charges=np.array(result.get("charges"), np.float64),
     )
     if not (np.isfinite(found.energy) and np.isfinite(found.forces).all()):
         return Failure("unconverged", "energy or forces are not finite")
+    return found
+
+
+class Unlabelled(DataError):
+    """A calculation cannot go on, because it needs a label that there is not.
+
+    Attributes:
+        failure: Why there is none.
+    """
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.detail)
+        self.failure = failure
+
+
+def require_label(molecule: Molecule) -> Label:
+    """Labels a molecule in the midst of a calculation that needs it.
+
+    Args:
+        molecule: What to label.
+
+    Returns:
+        The label.
+
+    Raises:
+        Unlabelled: If there is none.
+    """
+    found = label(molecule)
+    if isinstance(found, Failure):
+        raise Unlabelled(found)
     return found
 
 

@@ -7,11 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from jaxtyping import Float64
 
-from data_pipelines.monomers import BOLTZMANN
+from data_pipelines.labelling import Molecule, require_label
+from data_pipelines.monomers import BOLTZMANN, MASSES
 from efa_zoo._typing import contract
 
 Forces = Callable[[np.ndarray], np.ndarray]
 """Forces in eV/Å of positions `[atoms, 3]` in Å."""
+
+TIME_STEP = 1.0
+"""Of restrained dynamics, in fs."""
+
+FRICTION = 0.02
+"""Of restrained dynamics, in 1/fs."""
 
 _EV_PER_A_U = 9.648533212331e-3
 """One eV/(Å·u) in Å/fs²."""
@@ -63,3 +70,43 @@ def langevin(
         velocities += time_step / 2 * acceleration
         if step in wanted:
             yield positions.copy()
+
+
+def restrained_langevin(
+    start: Molecule,
+    restraint: Forces,
+    rng: np.random.Generator,
+    *,
+    temperature: float,
+    record: Sequence[int],
+) -> Iterator[np.ndarray]:
+    """Runs Langevin dynamics by GFN2-xTB with a restraint, which holds a coordinate in place.
+
+    Args:
+        start: The molecule at its start.
+        restraint: Forces besides those of GFN2-xTB; they choose geometries only.
+        rng: Source of randomness.
+        temperature: In K.
+        record: As of `langevin`.
+
+    Yields:
+        Float64 `[atoms, 3]` in Å, as `langevin` does.
+
+    Raises:
+        Unlabelled: If a geometry on the way has no label.
+    """
+
+    def forces(positions: np.ndarray) -> np.ndarray:
+        found = require_label(Molecule(start.atomic_numbers, positions, start.total_charge))
+        return found.forces + restraint(positions)
+
+    yield from langevin(
+        start.positions,
+        np.array([MASSES[int(z)] for z in start.atomic_numbers]),
+        forces,
+        rng,
+        temperature=temperature,
+        time_step=TIME_STEP,
+        friction=FRICTION,
+        record=record,
+    )

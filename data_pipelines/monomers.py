@@ -10,7 +10,7 @@ import scipy.optimize
 from jaxtyping import Float64, Int32
 
 from data_pipelines._workers import Failure
-from data_pipelines.labelling import Label, Molecule, label
+from data_pipelines.labelling import Label, Molecule, Unlabelled, require_label
 from efa_zoo._typing import contract
 
 MASSES = {
@@ -164,10 +164,7 @@ def relax(monomer: Monomer) -> RelaxedMonomer | Failure:
     masses = np.array([MASSES[z] for z in monomer.atomic_numbers])
 
     def evaluate(flat: np.ndarray) -> Label:
-        found = label(Molecule(numbers, flat.reshape(-1, 3), monomer.charge))
-        if isinstance(found, Failure):
-            raise _LabelFailed(found)
-        return found
+        return require_label(Molecule(numbers, flat.reshape(-1, 3), monomer.charge))
 
     def energy_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
         found = evaluate(flat)
@@ -191,8 +188,8 @@ def relax(monomer: Monomer) -> RelaxedMonomer | Failure:
             up, down = (evaluate(positions.ravel() + s) for s in (shift, -shift))
             hessian[i] = (down.forces - up.forces).ravel() / (2 * _STEP)
         final = evaluate(positions.ravel())
-    except _LabelFailed as failed:
-        return failed.failure
+    except Unlabelled as unlabelled:
+        return unlabelled.failure
     vibrations = _vibrations(positions, masses)
     weighted = scale[:, None] * (hessian + hessian.T) / 2 * scale
     force_constants, vectors = np.linalg.eigh(vibrations.T @ weighted @ vibrations)
@@ -200,12 +197,6 @@ def relax(monomer: Monomer) -> RelaxedMonomer | Failure:
         return Failure("saddle", f"{monomer.name}: force constants {force_constants}")
     modes = (scale[:, None] * (vibrations @ vectors)).T.reshape(-1, len(numbers), 3)
     return RelaxedMonomer(monomer, positions, final, modes, force_constants)
-
-
-class _LabelFailed(Exception):
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.detail)
-        self.failure = failure
 
 
 def _vibrations(

@@ -20,7 +20,7 @@ from data_pipelines.sn2_sampling import HALOGENS, Path, TrajectoryTask
 from data_pipelines.structure import Structure
 from efa_zoo.errors import DataError
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _DESCRIPTION = """\
 X⁻ + CH3Y → CH3X + Y⁻ for X and Y among F, Cl, Br and I; total charge -1, GFN2-xTB in eV and eV/Å.
@@ -142,7 +142,7 @@ class Sn2(StructureBuilder):
                     structure = _structure(home.pair, positions, labelled, group=home.key)
                     splits[home.split].append((f"{home.key}/{i:03d}", structure))
         for pair, counter in counts.items():
-            logger.info("%s: %s", pair, dict(counter))
+            _logger.info("%s: %s", pair, dict(counter))
         curves = [
             (
                 f"curve/{'/'.join(pair)}/{i:03d}",

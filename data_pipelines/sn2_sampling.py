@@ -14,8 +14,16 @@ import scipy.optimize
 from jaxtyping import Float64
 
 from data_pipelines._workers import Failure
-from data_pipelines.labelling import Label, Molecule, charges_hold, label, label_all
-from data_pipelines.langevin import langevin
+from data_pipelines.labelling import (
+    Label,
+    Molecule,
+    Unlabelled,
+    charges_hold,
+    label,
+    label_all,
+    require_label,
+)
+from data_pipelines.langevin import restrained_langevin
 from data_pipelines.monomers import MASSES, Monomer, RelaxedMonomer, distort, relax
 from data_pipelines.placement import (
     contact_distances,
@@ -37,12 +45,6 @@ LONGEST = 10.0
 CONTACT = 4.0
 """Where an ion is further from carbon than this, in Å, the charges are checked. Closer, they are
 shared in truth: that is the reaction."""
-
-TIME_STEP = 1.0
-"""Of the dynamics, in fs."""
-
-FRICTION = 0.02
-"""Of the dynamics, in 1/fs."""
 
 STIFFNESS = 1.0
 """Of the restraint of the reaction coordinate, in eV/Å²."""
@@ -262,9 +264,7 @@ def _optimise(
     numbers = numbers_of(halogens)
 
     def evaluate(variables: np.ndarray) -> tuple[float, np.ndarray]:
-        found = label(Molecule(numbers, _place(coordinate, variables), CHARGE))
-        if isinstance(found, Failure):
-            raise _Unlabelled(found)
+        found = require_label(Molecule(numbers, _place(coordinate, variables), CHARGE))
         angles = 2 * np.pi * np.arange(3) / 3
         gradient = -np.array(
             [
@@ -287,7 +287,7 @@ def _optimise(
             bounds=[(x - _LEAP, x + _LEAP) for x in guess],
             options={"gtol": _TOLERANCE},
         )
-    except _Unlabelled as unlabelled:
+    except Unlabelled as unlabelled:
         return unlabelled.failure
     positions = _place(coordinate, result.x)
     found = label(Molecule(numbers, positions, CHARGE))
@@ -340,28 +340,17 @@ def trajectory(task: TrajectoryTask) -> tuple[tuple[np.ndarray, Label | Failure]
         trajectory failed.
     """
     rng = np.random.default_rng(task.words)
-    numbers = numbers_of(task.halogens)
-
-    def forces(positions: np.ndarray) -> np.ndarray:
-        found = label(Molecule(numbers, positions, CHARGE))
-        if isinstance(found, Failure):
-            raise _Unlabelled(found)
-        return found.forces + restraint(positions, task.coordinate)
-
     try:
         geometries = list(
-            langevin(
-                task.start,
-                np.array([MASSES[int(z)] for z in numbers]),
-                forces,
+            restrained_langevin(
+                Molecule(numbers_of(task.halogens), task.start, CHARGE),
+                lambda positions: restraint(positions, task.coordinate),
                 rng,
                 temperature=task.temperature,
-                time_step=TIME_STEP,
-                friction=FRICTION,
                 record=task.record,
             )
         )
-    except _Unlabelled as unlabelled:
+    except Unlabelled as unlabelled:
         return unlabelled.failure
     turned = [(p - p.mean(axis=0)) @ random_rotation(rng).T for p in geometries]
     return label_geometries((task.halogens, turned))
@@ -392,9 +381,3 @@ def label_geometries(
             )
         )
     return tuple(results)
-
-
-class _Unlabelled(Exception):
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.detail)
-        self.failure = failure

@@ -29,6 +29,10 @@ class SplitOptions:
         split_key: Key of the split that the file assigns each structure to (train, validation,
             test or transfer), instead of dealing.
         shares: Of train, validation and test; they add up to 1.
+        counts: Numbers of train, validation and test structures, instead of shares: the structures
+            are taken one by one in the order of NumPy's legacy generator,
+            `numpy.random.seed(split_seed); numpy.random.permutation(...)`, as published splits
+            often are, and those that remain are left out.
         split_seed: Of the dealing.
 
     Raises:
@@ -38,6 +42,7 @@ class SplitOptions:
     split: Literal["random", "group"] | None = None
     split_key: str | None = None
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    counts: tuple[int, int, int] | None = None
     split_seed: int = 0
 
     def __post_init__(self) -> None:
@@ -54,6 +59,15 @@ class SplitOptions:
                 f"shares: got {self.shares}, expected shares of train, validation and test that "
                 "add up to 1, of which only that of test may be 0"
             )
+        if self.counts is not None:
+            if self.split is not None or self.split_key is not None:
+                given = "split" if self.split is not None else "split_key"
+                raise DataError(f"counts: got {self.counts} together with {given}, expected one")
+            if min(self.counts[:2]) < 1 or self.counts[2] < 0:
+                raise DataError(
+                    f"counts: got {self.counts}, expected positive numbers of train, validation "
+                    "and test structures, of which only that of test may be 0"
+                )
         if self.split_seed < 0:
             raise DataError(f"split_seed: got {self.split_seed}, expected at least 0")
 
@@ -79,11 +93,23 @@ def deal(
     Raises:
         DataError: If a split comes out empty, or the file names one that there is not.
     """
+    if options.counts is not None:
+        return _counted(len(structures), options.counts, options.split_seed)
     names = _given(given) if given is not None else _dealt(structures, options, duplicates)
     members: dict[str, list[int]] = defaultdict(list)
     for i, name in enumerate(names):
         members[name].append(i)
     return {name: members[name] for name in GIVEN_SPLITS if name in members}
+
+
+def _counted(count: int, counts: tuple[int, int, int], seed: int) -> dict[str, list[int]]:
+    if sum(counts) > count:
+        raise DataError(f"counts: got {counts}, expected at most {count} structures in all")
+    order = np.random.RandomState(seed).permutation(count)
+    parts = np.split(order, np.cumsum(counts))[: len(SPLITS)]
+    return {
+        name: sorted(part.tolist()) for name, part in zip(SPLITS, parts, strict=True) if len(part)
+    }
 
 
 def _given(names: Sequence[str]) -> Sequence[str]:

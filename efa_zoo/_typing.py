@@ -1,13 +1,19 @@
-"""The one switch for shape contracts: jaxtyping annotations checked by beartype at trace time."""
+"""The one switch for shape contracts: jaxtyping annotations checked by beartype at trace time.
+
+Besides it, names of types that several files need.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import TypeVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias, TypeVar, cast
 
 from beartype import beartype
 from jaxtyping import jaxtyped
+
+#: What JSON and TOML hold.
+JSON: TypeAlias = "Mapping[str, JSON] | Sequence[JSON] | str | float | bool | None"
 
 _F = TypeVar("_F", bound=Callable[..., object])
 

@@ -48,10 +48,15 @@ class EFACalculator(Calculator):
         neighbors: the neighbour list that is carried from call to call.
     """
 
-    implemented_properties = ["energy", "free_energy", "forces", "energies"]  # noqa: RUF012
+    implemented_properties: list[str] = ["energy", "free_energy", "forces", "energies"]  # noqa: RUF012
     #: A molecule has no cell, and neither initial charges nor magnetic moments are inputs.
-    ignored_changes = {"cell", "initial_charges", "initial_magmoms"}  # noqa: RUF012
+    ignored_changes: set[str] = {"cell", "initial_charges", "initial_magmoms"}  # noqa: RUF012
     discard_results_on_any_change = True
+
+    potential: Potential
+    neighbors: NeighborList
+    atoms: Atoms | None
+    results: dict[str, float | np.ndarray]
 
     def __init__(
         self,

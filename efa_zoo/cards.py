@@ -252,8 +252,8 @@ def write_results(
     weights: WeightsFile | None = None,
     domain: Domain | None = None,
     reference_energies: Mapping[str, float] | None = None,
-    metrics: Mapping[str, Any] | None = None,
-    cost: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, object] | None = None,
+    cost: Mapping[str, object] | None = None,
 ) -> Card:
     """Write results of a training into a zoo file, atomically; comments and layout stay.
 
@@ -280,7 +280,7 @@ def write_results(
     path = Path(path)
     Card.from_toml(path)
     document = tomlkit.parse(path.read_text(encoding="utf-8"))
-    tables: dict[str, Mapping[str, Any] | None] = {
+    tables: dict[str, Mapping[str, object] | None] = {
         "domain": None if domain is None else to_table(domain),
         "reference_energies": reference_energies,
         "weights": None if weights is None else to_table(weights),
@@ -292,7 +292,7 @@ def write_results(
             continue
         if name not in document:
             document[name] = tomlkit.table()
-        _replace(document[name], table)  # type: ignore[arg-type]
+        _replace(document[name], table)
     text = tomlkit.dumps(document)
     card = _parse(text, path)
     write_atomically(path, text.encode())
@@ -313,7 +313,7 @@ def _parse(text: str, path: Path) -> Card:
     return card
 
 
-def _replace(table: MutableMapping[str, Any], values: Mapping[str, Any]) -> None:
+def _replace(table: MutableMapping[str, Any], values: Mapping[str, object]) -> None:
     """Give a tomlkit table the keys and values of a mapping, reusing what is there."""
     for key in [key for key in table if key not in values]:
         del table[key]

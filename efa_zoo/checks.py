@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -50,7 +50,7 @@ class OutOfRangeWarning(UserWarning):
 
 
 @contextmanager
-def ignore_out_of_range() -> Iterator[None]:
+def ignore_out_of_range() -> Generator[None]:
     """Do not warn about structures outside what a model knows, where that is said already."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OutOfRangeWarning)
@@ -81,7 +81,7 @@ def on_out_of_range(option: object) -> OnOutOfRange:
     """
     if option not in ("error", "warn"):
         raise InputError(f"out_of_range: got {option!r}, expected 'error' or 'warn'")
-    return cast("OnOutOfRange", option)
+    return option
 
 
 def float_type(dtype: DTypeLike) -> np.dtype:
@@ -158,10 +158,10 @@ def check_structure(
         raise InputError(
             f"got an object of type {type(structure).__name__}, expected ASE atoms or a Graph"
         )
-    if card.model.dipole_embedding and dipoles is None:
-        raise InputError("atomic_dipoles: none given, but the model needs them (e·Å, [atoms, 3])")
     _check_geometry(numbers, positions)
     _check_elements(numbers, card, domain)
+    if card.model.dipole_embedding:
+        dipoles = _check_dipoles(dipoles, numbers, card)
     total_charge = _charge(given, card, domain)
     for problem in problems_out_of_range(numbers, positions, total_charge, card):
         if out_of_range == "error":
@@ -239,14 +239,37 @@ def _check_elements(numbers: np.ndarray, card: Card, domain: Domain) -> None:
         )
 
 
+def _check_dipoles(dipoles: object, numbers: np.ndarray, card: Card) -> np.ndarray:
+    if dipoles is None:
+        raise InputError(
+            f"atomic_dipoles: none given, but {card.name} needs a vector of each atom (e·Å); set "
+            "atoms.arrays['atomic_dipoles'] (in a file: a column atomic_dipoles:R:3 of the extxyz)"
+        )
+    found = np.asarray(dipoles)
+    if found.shape != (len(numbers), 3) or found.dtype.kind not in "iuf":
+        raise InputError(
+            f"atomic_dipoles: got shape {found.shape} of {found.dtype}, expected numbers of shape "
+            f"({len(numbers)}, 3)"
+        )
+    broken = np.flatnonzero(~np.isfinite(found).all(axis=1))
+    if broken.size:
+        atom = int(broken[0])
+        raise InputError(
+            f"atomic_dipoles: that of atom {atom} ({symbol(int(numbers[atom]))}) is "
+            f"{found[atom].tolist()}, expected finite numbers (e·Å)"
+        )
+    return found.astype(np.float64)
+
+
 def _charge(given: object, card: Card, domain: Domain) -> int:
     if given is None:
         if domain.total_charges == (0,):
             return 0
         raise InputError(
             f"charge: not given, but {card.name} knows molecules of charge "
-            f"{_signed(domain.total_charges)}; set atoms.info['charge'] (in a file: charge=1 in "
-            "the extxyz header), or pass charge= (on the command line: --charge)"
+            f"{_signed(domain.total_charges)}; set atoms.info['charge'] (in a file: "
+            f"charge={domain.total_charges[-1]} in the extxyz header), or pass charge= (on the "
+            "command line: --charge)"
         )
     if isinstance(given, bool | np.bool_) or not isinstance(
         given, int | float | np.integer | np.floating
@@ -278,13 +301,14 @@ def problems_out_of_range(
     problems = []
     if charge not in domain.total_charges:
         problems.append(
-            f"charge: got {charge:+d}, but {card.name} knows only {_signed(domain.total_charges)}"
+            f"charge: got {_signed([charge])}, but {card.name} knows only "
+            f"{_signed(domain.total_charges)}"
         )
     electrons = int(numbers.sum()) - charge
     if domain.closed_shell and electrons % 2:
         problems.append(
-            f"charge: {charge:+d} leaves {electrons} electrons, an odd number, but {card.name} "
-            "knows closed shells only"
+            f"charge: {_signed([charge])} leaves {electrons} electrons, an odd number, but "
+            f"{card.name} knows closed shells only"
         )
     shortest, first, second = _closest(positions)
     if shortest < domain.min_distance:

@@ -12,9 +12,14 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from efa_zoo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from efa_zoo._typing import JSON
 
 __all__ = [
     "ACTIVATIONS",
@@ -425,7 +430,7 @@ class TrainingConfig:
 _T = TypeVar("_T")
 
 
-def from_table(cls: type[_T], table: Mapping[str, Any], where: str = "") -> _T:
+def from_table(cls: type[_T], table: Mapping[str, object], where: str = "") -> _T:
     """Build a configuration dataclass from a TOML table, recursively.
 
     Args:
@@ -507,7 +512,7 @@ _TYPE_NAMES: dict[type, str] = {
 }
 
 
-def to_table(config: Any) -> dict[str, Any]:
+def to_table(config: DataclassInstance) -> dict[str, JSON]:
     """The TOML table of a configuration dataclass; fields that are None are left out."""
     return {
         field.name: _plain(getattr(config, field.name))
@@ -517,7 +522,7 @@ def to_table(config: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return to_table(value)
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items() if item is not None}

@@ -10,29 +10,41 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist
 
 from efa_zoo._elements import symbol
+from efa_zoo._typing import JSON
 from efa_zoo.errors import DataError
 from efa_zoo.graph import Graph
 from efa_zoo.potential import Potential
 from efa_zoo.prediction import OutOfRangeWarning, Prediction, predict
-from efa_zoo.registry import load
+from efa_zoo.registry import find, load
 
 if TYPE_CHECKING:
     from data_pipelines.files import FileOptions
+    from data_pipelines.splitting import SplitOptions
     from data_pipelines.structure import Structure
+    from efa_zoo.cards import Card
 
-__all__ = ["Evaluation", "evaluate", "fit_inverse_powers", "predict_structures"]
+__all__ = [
+    "HELD_BACK_FILE",
+    "Evaluation",
+    "evaluate",
+    "fit_inverse_powers",
+    "predict_structures",
+]
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 #: Splits that are held back from training and evaluated unless others are named.
 _HELD_BACK = ("validation", "test", "transfer", "curves")
+
+#: What was held back of a file that a model was fine-tuned on, in the model's folder.
+HELD_BACK_FILE = "held_back.npz"
 
 #: Bins of separation in Å; the first one begins at contact.
 _BINS: tuple[tuple[str, float, float], ...] = (
@@ -78,10 +90,10 @@ class Evaluation:
     long_range: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     elements: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, JSON]:
         """Plain numbers in nested dictionaries, for JSON and for the card."""
         rest = {"long_range": self.long_range, "elements": self.elements}
-        return dict(self.splits) | {name: table for name, table in rest.items() if table}
+        return {**self.splits, **{name: table for name, table in rest.items() if table}}
 
     def __str__(self) -> str:
         lines = [
@@ -136,15 +148,18 @@ def evaluate(
     data: str | os.PathLike[str] | None = None,
     splits: Sequence[str] | None = None,
     reading: FileOptions | None = None,
+    splitting: SplitOptions | None = None,
     data_dir: str | os.PathLike[str] | None = None,
 ) -> Evaluation:
     """Evaluate a model on the splits of its data set that it was not trained on, or on other data.
 
     Args:
         model: what `efa_zoo.load` takes.
-        data: another data set, or a file of labelled structures; None takes the model's data set.
+        data: another data set, or a file of labelled structures; None takes the model's data set,
+            or what fine-tuning held back of its file.
         splits: splits to evaluate, None takes those that are held back from training.
         reading: names and units in the file.
+        splitting: how the file is dealt to splits; None takes it as one.
         data_dir: where data sets lie.
 
     Returns:
@@ -157,7 +172,11 @@ def evaluate(
         UnknownModelError, ConfigError, WeightsError: as for `efa_zoo.load`.
     """
     potential = load(model)
-    found = _read(potential, data, splits, reading, data_dir)
+    if data is None and (kept := _held_back(model, potential.card)) is not None:
+        _refuse_file_options(potential.card.data.name, reading, splitting)
+        found = _read_held_back(kept, splits, dipoles=potential.card.model.dipole_embedding)
+    else:
+        found = _read(potential, data, splits, reading, splitting, data_dir)
     scans = found.get("curves", [])
     test = found.get("test", [])
     long_range = {}
@@ -178,6 +197,7 @@ def _read(
     data: str | os.PathLike[str] | None,
     splits: Sequence[str] | None,
     reading: FileOptions | None,
+    splitting: SplitOptions | None,
     data_dir: str | os.PathLike[str] | None,
 ) -> dict[str, list[Structure]]:
     """Structures to evaluate, by split."""
@@ -187,13 +207,13 @@ def _read(
 
     name = potential.card.data.name if data is None else os.fspath(data)
     if name.partition("/")[0] not in BUILDERS:
-        from data_pipelines.files import read_structures
-
-        if splits is not None:
-            raise DataError(f"splits: got {list(splits)}, expected none, because {name} is a file")
-        return {Path(name).name: read_structures(name, reading)}
-    if reading is not None:
-        raise DataError(f"reading: given, expected none, because {name} is no file")
+        if data is None:
+            raise DataError(
+                f"data: got none, expected --data FILE because the data of {potential.card.name}, "
+                f"{name!r}, is no data set that can be built"
+            )
+        return _read_file(name, splits, reading, splitting)
+    _refuse_file_options(name, reading, splitting)
     if splits is not None:
         return {split: load_split(name, split, data_dir=data_dir) for split in splits}
     found = {}
@@ -204,6 +224,72 @@ def _read(
             if split == "validation":
                 raise
     return found
+
+
+def _refuse_file_options(
+    name: str, reading: FileOptions | None, splitting: SplitOptions | None
+) -> None:
+    for option, given in (("reading", reading), ("splitting", splitting)):
+        if given is not None:
+            raise DataError(f"{option}: given, expected none, because {name} is no file to read")
+
+
+def _held_back(model: str | os.PathLike[str], card: Card) -> Path | None:
+    """What fine-tuning held back of a file; None for a model of a data set."""
+    if card.fine_tuning is None or not card.fine_tuning.data_sha256:
+        return None
+    file = find(model).zoo_file.with_name(HELD_BACK_FILE)
+    if not file.exists():
+        raise DataError(
+            f"data: got none, and {file} is missing, expected --data FILE because {card.name} was "
+            f"fine-tuned on the file {card.data.name}"
+        )
+    return file
+
+
+def _read_held_back(
+    file: Path, splits: Sequence[str] | None, *, dipoles: bool
+) -> dict[str, list[Structure]]:
+    from data_pipelines.arrays import DIPOLES_KEY, SPLIT_KEY
+    from data_pipelines.files import FileOptions, read_file
+
+    reading = FileOptions(dipoles_key=DIPOLES_KEY if dipoles else None)
+    contents = read_file(file, reading, split_key=SPLIT_KEY)
+    found: dict[str, list[Structure]] = defaultdict(list)
+    for split, structure in zip(contents.splits or (), contents.structures, strict=True):
+        found[split].append(structure)
+    for split in splits or ():
+        if split not in found:
+            raise DataError(f"splits: got {split!r}, expected some of {', '.join(found)}")
+    return {split: found[split] for split in (splits or found)}
+
+
+def _read_file(
+    name: str,
+    splits: Sequence[str] | None,
+    reading: FileOptions | None,
+    splitting: SplitOptions | None,
+) -> dict[str, list[Structure]]:
+    """Structures of a file, as one split or dealt to several."""
+    from data_pipelines.files import read_file, read_structures
+    from data_pipelines.splitting import deal
+
+    if splitting is None:
+        if splits is not None:
+            raise DataError(f"splits: got {list(splits)}, expected none, because {name} is a file")
+        return {Path(name).name: read_structures(name, reading)}
+    contents = read_file(name, reading, split_key=splitting.split_key)
+    members = deal(
+        contents.structures,
+        splitting,
+        given=contents.splits,
+        duplicates=contents.inspection.duplicates,
+    )
+    wanted = [split for split in _HELD_BACK if split in members] if splits is None else splits
+    for split in wanted:
+        if split not in members:
+            raise DataError(f"split of {name}: got {split!r}, expected one of {list(members)}")
+    return {split: [contents.structures[i] for i in members[split]] for split in wanted}
 
 
 def predict_structures(potential: Potential, structures: Sequence[Structure]) -> list[Prediction]:
@@ -246,7 +332,7 @@ def _predict(potential: Potential, graphs: Sequence[Graph]) -> list[Prediction]:
                 warning.message, warning.category, warning.filename, warning.lineno
             )
     if outside:
-        logger.info(
+        _logger.info(
             "%d of %d structures lie outside of what %s knows",
             len(outside),
             len(graphs),

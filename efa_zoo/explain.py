@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import equinox as eqx
 import jax
@@ -24,6 +24,7 @@ from jaxtyping import Array, Float
 
 from efa_zoo._elements import symbol
 from efa_zoo._figures import picture_path, save_figure
+from efa_zoo._typing import JSON
 from efa_zoo.attention.bessel import spherical_bessel
 from efa_zoo.attention.module import EuclideanFastAttention
 from efa_zoo.checks import OnOutOfRange, check_structure
@@ -93,7 +94,7 @@ class Explanation:
         """Highest degree that every block has."""
         return min(len(block.weights) for block in self.blocks) - 1
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, JSON]:
         """Plain numbers in nested dictionaries, for JSON."""
         return {
             "model": self.name,

@@ -24,7 +24,7 @@ import dataclasses
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
@@ -42,6 +42,7 @@ from numpy.typing import DTypeLike
 import efa_zoo
 from efa_zoo._elements import ATOMIC_NUMBERS, symbol
 from efa_zoo._files import replacing
+from efa_zoo._typing import JSON
 from efa_zoo.cards import Card
 from efa_zoo.checks import OnOutOfRange, check_structure, float_type, is_structure, on_out_of_range
 from efa_zoo.config import AttentionConfig, ModelConfig, from_table, to_table
@@ -98,7 +99,7 @@ class ExportReport:
     energy_error: float
     force_error: float
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, JSON]:
         """The fields with plain values, for JSON."""
         return {**dataclasses.asdict(self), "path": str(self.path)}
 
@@ -443,7 +444,7 @@ def _program(network: EnergyModel, dtype: np.dtype, platforms: Sequence[str]) ->
 
 
 @contextmanager
-def _source_files_without_folders() -> Iterator[None]:
+def _source_files_without_folders() -> Generator[None]:
     """Keep this machine's folders out of the program, which names the source of every operation."""
     option = "jax_hlo_source_file_canonicalization_regex"
     before = getattr(jax.config, option)

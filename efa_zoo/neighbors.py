@@ -79,7 +79,7 @@ class NeighborList:
             raise InputError(f"skin: got {skin}, expected a number of at least 0 (Å)")
         self.cutoff = cutoff
         self.skin = skin
-        self.searches = 0
+        self.searches: int = 0
         self._widths: dict[int, int] = {}
         self._positions: np.ndarray | None = None
         self._list: tuple[np.ndarray, np.ndarray] | None = None

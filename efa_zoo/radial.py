@@ -58,7 +58,6 @@ def radial_functions(
         return radial.astype(distances.dtype)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def bernstein(x: Float[Array, "*shape"], num: int) -> Float[Array, "*shape num"]:
     """Bernstein polynomials of degree n = num - 1, C(n, k) x^k (1 - x)^(n - k) for k = 0 … n.
 
@@ -70,6 +69,11 @@ def bernstein(x: Float[Array, "*shape"], num: int) -> Float[Array, "*shape num"]
         The polynomials along a new last axis. Derivatives of every order are exact, by the
         recursion B'_{n,k} = n (B_{n-1,k-1} - B_{n-1,k}).
     """
+    return _bernstein(x, num)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _bernstein(x: Array, num: int) -> Array:
     degree, powers = num - 1, np.arange(num)
     logarithms = np.asarray([math.log(math.comb(degree, k)) for k in range(num)])
     inside = (x > 0) & (x < 1)
@@ -83,13 +87,13 @@ def bernstein(x: Float[Array, "*shape"], num: int) -> Float[Array, "*shape num"]
     return jnp.where(inside[..., None], jnp.exp(exponents), at_end)
 
 
-@bernstein.defjvp
+@_bernstein.defjvp
 def _bernstein_jvp(num: int, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (x,), (dx,) = primals, tangents
-    values = bernstein(x, num)
+    values = _bernstein(x, num)
     if num == 1:
         return values, jnp.zeros_like(values)
-    lower = bernstein(x, num - 1)
+    lower = _bernstein(x, num - 1)
     zero = jnp.zeros_like(lower[..., :1])
     difference = jnp.concatenate([zero, lower], -1) - jnp.concatenate([lower, zero], -1)
     return values, (num - 1) * difference * dx[..., None]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
-import re
 import textwrap
 import typing
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import Any, Literal
 import tomlkit
 
 from efa_zoo import config as options
+from efa_zoo._docstrings import explained_fields
 from efa_zoo._files import write_atomically
 from efa_zoo.cards import Card, DataSource
 from efa_zoo.config import TrainingConfig, to_table
@@ -172,12 +172,9 @@ def _summary(cls: type) -> str:
 
 def _explanations(cls: type) -> dict[str, str]:
     """What the docstring says about each field, with the choices there are."""
-    _, _, listed = (inspect.getdoc(cls) or "").partition("Attributes:\n")
     hints = typing.get_type_hints(cls)
     found: dict[str, str] = {}
-    for entry in re.split(r"\n(?=    \w)", listed.rstrip()):
-        name, _, text = entry.strip().partition(": ")
-        text = " ".join(text.split())
+    for name, text in explained_fields(cls).items():
         for table in ("ACTIVATIONS", "RADIAL_BASES", "CUTOFF_FUNCTIONS"):
             text = text.replace(f"`{table}`", ", ".join(getattr(options, table)))
         choices = [c for c in _choices(hints[name]) if str(c) not in text]

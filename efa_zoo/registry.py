@@ -82,7 +82,8 @@ def find(name_or_path: str | os.PathLike[str]) -> ModelFiles:
         zoo_files = sorted(path.glob("*.toml"))
         if len(zoo_files) != 1:
             found = ", ".join(file.name for file in zoo_files) or "none"
-            raise ConfigError(f"{path}: found {found}, expected one zoo file (*.toml)")
+            hint = " (an unfinished run, --resume goes on)" if _unfinished(path) else ""
+            raise ConfigError(f"{path}: found {found}, expected one zoo file (*.toml){hint}")
         path = zoo_files[0]
     if path.suffix == ".toml" and path.is_file():
         return ModelFiles(zoo_file=path, weights=path.with_suffix(".safetensors"))
@@ -93,6 +94,10 @@ def find(name_or_path: str | os.PathLike[str]) -> ModelFiles:
         else f"known models: {', '.join(sorted(zoo)) or 'none'}"
     )
     raise UnknownModelError(f"no model {text!r} in the zoo, and no such folder ({hint})")
+
+
+def _unfinished(folder: Path) -> bool:
+    return (folder / "checkpoint.json").exists()
 
 
 def card(name_or_path: str | os.PathLike[str]) -> Card:

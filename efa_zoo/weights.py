@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,7 +31,7 @@ def _is_tensor(leaf: object) -> bool:
     return eqx.is_array(leaf) or isinstance(leaf, np.ndarray | jax.ShapeDtypeStruct)
 
 
-def tensor_name(path: jax.tree_util.KeyPath) -> str:
+def tensor_name(path: tuple[Hashable, ...]) -> str:
     """Name of the leaf at a path of a pytree, such as `"interactions.0.mix.weight"`."""
     return jax.tree_util.keystr(path, simple=True, separator=".")
 

@@ -174,6 +174,38 @@ def test_a_file_is_evaluated_as_one_split(
         evaluate("toy", data="mine.extxyz", splits=["test"])
 
 
+def test_a_file_is_dealt_as_published_splits_are(zoo: Path, tmp_path: Path) -> None:
+    splitting = pytest.importorskip("data_pipelines.splitting")
+    files = pytest.importorskip("data_pipelines.files")
+    rng = np.random.default_rng(3)
+    structures = [make(rng, 3.0) for _ in range(10)]
+    path = tmp_path / "mine.npz"
+    np.savez(
+        path,
+        atomic_numbers=[s.atomic_numbers for s in structures],
+        positions=[s.positions for s in structures],
+        energy=[s.energy for s in structures],
+        forces=[s.forces for s in structures],
+    )
+    counts = splitting.SplitOptions(counts=(5, 2, 2))
+    reading = files.FileOptions(charge=0)
+    found = evaluate("toy", data=path, reading=reading, splitting=counts)
+    assert list(found.splits) == ["validation", "test"]
+    held_back = np.random.RandomState(0).permutation(10)[7:9]
+    test = [structures[i] for i in held_back]
+    graphs = [Graph.from_arrays(s.atomic_numbers, s.positions, None) for s in test]
+    errors = [p.energy - s.energy for p, s in zip(predict(load("toy"), graphs), test, strict=True)]
+    row = found.splits["test"]["all"]
+    assert row["count"] == 2
+    assert row["energy_mae"] == pytest.approx(np.abs(errors).mean(), rel=1e-5)
+    only = evaluate("toy", data=path, reading=reading, splitting=counts, splits=["test"])
+    assert list(only.splits) == ["test"]
+    with pytest.raises(DataError, match="got 'curves', expected one of"):
+        evaluate("toy", data=path, reading=reading, splitting=counts, splits=["curves"])
+    with pytest.raises(DataError, match="splitting: given, expected none"):
+        evaluate("toy", splitting=counts)
+
+
 def test_options_of_a_file_are_refused_for_a_data_set(zoo: Path) -> None:
     files = pytest.importorskip("data_pipelines.files")
     with pytest.raises(DataError, match="reading: given, expected none"):

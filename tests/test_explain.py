@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 from ase import Atoms
 from commands import dimers, example, fail, succeed
-from toys import TOY_DOMAIN, TOY_REFERENCES
+from toys import potential
 
 import efa_zoo
 from efa_zoo.attention.module import EuclideanFastAttention
-from efa_zoo.cards import Card, DataSource
 from efa_zoo.config import AttentionConfig, IntegrationConfig, MessagePassingConfig, ModelConfig
 from efa_zoo.coupling import repeat_degrees
 from efa_zoo.errors import InputError
@@ -35,18 +34,6 @@ MODEL = ModelConfig(
     message_passing=MessagePassingConfig(cutoff=4.0, degree=1, num_radial=3),
     attention=AttentionConfig(integration=IntegrationConfig(spherical_degree=2)),
 )
-
-
-def potential(model: ModelConfig) -> Potential:
-    card = Card(
-        name="small",
-        description="Small.",
-        model=model,
-        data=DataSource(name="none", level_of_theory="none"),
-        domain=TOY_DOMAIN,
-        reference_energies=TOY_REFERENCES,
-    )
-    return Potential(network=EnergyModel(model, key=jax.random.key(0)), card=card)
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,10 @@ import jax.export
 import numpy as np
 import pytest
 from commands import example, fail, succeed
-from toys import TOY_DOMAIN, TOY_REFERENCES
+from toys import potential
 
 import efa_zoo
 from efa_zoo import export
-from efa_zoo.cards import Card, DataSource
 from efa_zoo.config import (
     AttentionConfig,
     FrequencyConfig,
@@ -48,18 +47,6 @@ def exported(toy_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Export
         report = export_model("toy", path)
     assert jax.config.values == before
     return report
-
-
-def potential(model: ModelConfig) -> Potential:
-    card = Card(
-        name="small",
-        description="Small.",
-        model=model,
-        data=DataSource(name="none", level_of_theory="none"),
-        domain=TOY_DOMAIN,
-        reference_energies=TOY_REFERENCES,
-    )
-    return Potential(network=EnergyModel(model, key=jax.random.key(0)), card=card)
 
 
 def cluster(atoms: int, dtype: type = np.float32, *, dipoles: bool = False) -> Graph:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 _ROOT = Path(__file__).parents[1]
-_TABLE = _ROOT / "docs" / "options.md"
+_TABLE = _ROOT / "docs" / "reference" / "options.md"
 
 
 @pytest.mark.skipif(not _TABLE.exists(), reason="docs/ is not here")

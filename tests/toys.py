@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
 from ase import Atoms
 from ase.io import read
 
-from efa_zoo.cards import Card, Domain, WeightsFile, write_results
+from efa_zoo.cards import Card, DataSource, Domain, WeightsFile, write_results
+from efa_zoo.config import ModelConfig
 from efa_zoo.mpnn import EnergyModel
+from efa_zoo.potential import Potential
 from efa_zoo.weights import named_arrays, save_weights
 
 TOY_ZOO_FILE = """\
@@ -50,17 +53,25 @@ TOY_DOMAIN = Domain(
 TOY_REFERENCES = {"H": -10.7, "C": -50.25, "N": -70.5, "O": -100.125}
 
 
-def make_recipe(home: Path, name: str) -> Path:
+def make_recipe(home: Path, name: str, text: str = TOY_ZOO_FILE) -> Path:
     """Write the zoo file of an untrained toy into a home; returns the file."""
     zoo_file = home / "zoo" / f"{name}.toml"
     zoo_file.parent.mkdir(parents=True, exist_ok=True)
-    zoo_file.write_text(TOY_ZOO_FILE.format(name=name), encoding="utf-8")
+    zoo_file.write_text(text.format(name=name), encoding="utf-8")
     return zoo_file
 
 
-def make_model(home: Path, name: str, *, domain: Domain = TOY_DOMAIN, seed: int = 0) -> Card:
+def make_model(
+    home: Path,
+    name: str,
+    *,
+    domain: Domain = TOY_DOMAIN,
+    references: Mapping[str, float] = TOY_REFERENCES,
+    text: str = TOY_ZOO_FILE,
+    seed: int = 0,
+) -> Card:
     """Write a toy with random weights into a home."""
-    zoo_file = make_recipe(home, name)
+    zoo_file = make_recipe(home, name, text)
     network = EnergyModel(Card.from_toml(zoo_file).model, key=jax.random.key(seed))
     path = home / "pretrained" / f"{name}.safetensors"
     sha256 = save_weights(path, network, {"name": name})
@@ -69,10 +80,23 @@ def make_model(home: Path, name: str, *, domain: Domain = TOY_DOMAIN, seed: int 
         zoo_file,
         weights=WeightsFile(sha256=sha256, parameters=parameters, bytes=path.stat().st_size),
         domain=domain,
-        reference_energies=TOY_REFERENCES,
+        reference_energies=references,
         metrics={"test": {"energy_mae": 0.001}},
         cost={"seconds": 1.5},
     )
+
+
+def potential(model: ModelConfig) -> Potential:
+    """A model with random weights that is in no home."""
+    card = Card(
+        name="small",
+        description="Small.",
+        model=model,
+        data=DataSource(name="none", level_of_theory="none"),
+        domain=TOY_DOMAIN,
+        reference_energies=TOY_REFERENCES,
+    )
+    return Potential(network=EnergyModel(model, key=jax.random.key(0)), card=card)
 
 
 def read_all(file: Path | str) -> list[Atoms]:

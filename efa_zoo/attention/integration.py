@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from efa_zoo._typing import contract
 from efa_zoo.coupling import Coupling, Irreps
+from efa_zoo.errors import InputError
 
 __all__ = ["TensorIntegration"]
 
@@ -55,12 +56,16 @@ class TensorIntegration(eqx.Module):
             weights_dtype: of the weights, default is JAX's default float.
             precision: of the products, see `jax.lax.Precision`.
             key: of the random weights, needed if `trainable`.
+
+        Raises:
+            InputError: the key is missing.
+            ConfigError: the factors cannot give the wanted degree.
         """
         self.coupling = Coupling.of(first, second, degree, pseudotensors)
         self.weights = None
         if trainable:
             if key is None:
-                raise TypeError("key: got None, expected a random key because trainable is True")
+                raise InputError("key: got None, expected a random key because trainable is True")
             self.weights = self.coupling.init(features, key, weights_dtype)
         self.dtype = dtype
         self.precision = precision

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import efa_zoo
 from efa_zoo.cli._common import log_to_stderr, print_
 from efa_zoo.cli._dispatch import HELP, command_call, show_help
+from efa_zoo.cli._interrupts import interruptible
 from efa_zoo.compilation import CACHE_VARIABLE, use_compilation_cache
 from efa_zoo.errors import EFAZooError
 
@@ -32,6 +33,7 @@ COMMANDS: Mapping[str, str] = {
     "train": "train",
     "finetune": "finetune",
     "evaluate": "evaluate",
+    "report": "report",
     "plot curves": "plot_curves",
     "plot parity": "plot_parity",
     "export": "export",
@@ -59,6 +61,9 @@ _EXTRAS: Mapping[str, str] = {
     "tqdm": "train",
 }
 
+#: Commands that go on from their last checkpoint.
+_RESUMABLE = ("md", "train", "finetune")
+
 _OVERVIEW = """\
 Energies and forces of molecules by Euclidean fast attention.
 
@@ -66,6 +71,7 @@ Examples:
   efa-zoo list
   efa-zoo predict mpnn_efa_dimers example:ammonium_water
   efa-zoo predict --help
+  efa-zoo --version
 """
 
 
@@ -79,13 +85,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, or 2 after a bad argument, file or structure (one line on standard
         error), or 130 when interrupted.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # Å, on a terminal that has none, is no error
     try:
         _reuse_compiled()
-        with log_to_stderr():
-            _run(sys.argv[1:] if arguments is None else arguments)
+        with interruptible(), log_to_stderr():
+            _run(arguments)
             sys.stdout.flush()
     except BrokenPipeError:
         # The reader, `head` for example, has seen enough. Python must not flush into it at exit.
@@ -101,7 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _fail(f"this needs {package}: pip install 'efa-zoo[{extra}]'")
     except KeyboardInterrupt:
-        print_("efa-zoo: interrupted", file=sys.stderr)
+        resumable = arguments[:1] and arguments[0] in _RESUMABLE
+        hint = " (the same command with --resume goes on)" if resumable else ""
+        print_(f"efa-zoo: interrupted{hint}", file=sys.stderr)
         return 130
     return 0
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -74,30 +75,41 @@ def print_(text: str, file: Any = None) -> None:
 
 
 def dump(content: object) -> str:
-    """JSON as the commands print it."""
-    return json.dumps(content, ensure_ascii=False, indent=1)
+    """JSON as the commands print it; numbers that are not finite, which it has not, are null."""
+    return json.dumps(_finite(content), ensure_ascii=False, indent=1, allow_nan=False)
+
+
+def _finite(content: object) -> object:
+    if isinstance(content, float) and not math.isfinite(content):
+        return None
+    if isinstance(content, Mapping):
+        return {key: _finite(value) for key, value in content.items()}
+    return [_finite(value) for value in content] if isinstance(content, list | tuple) else content
 
 
 @contextmanager
-def log_to_stderr() -> Iterator[None]:
+def log_to_stderr() -> Generator[None]:
     """Show what the library logs while a command runs."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     loggers = [logging.getLogger(name) for name in ("efa_zoo", "data_pipelines")]
-    levels = [logger.level for logger in loggers]
+    before = [(logger.level, logger.propagate) for logger in loggers]
     for logger in loggers:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
+        # Packages that read data sets may give the root logger a handler of its own.
+        logger.propagate = False
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
             logger.removeHandler(handler)
             logger.setLevel(level)
+            logger.propagate = propagate
 
 
 @contextmanager
-def range_warnings(where: str) -> Iterator[None]:
+def range_warnings(where: str) -> Generator[None]:
     """Print warnings about structures outside what the model knows as lines of the program.
 
     Args:
@@ -118,7 +130,7 @@ def range_warnings(where: str) -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+def progress_bar(total: int | None, unit: str) -> Generator[Callable[[int], None]]:
     """Show how far a command has come, on a terminal only.
 
     Args:

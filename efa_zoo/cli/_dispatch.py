@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import tyro
+from tyro.constructors import ConstructorRegistry
 from tyro.extras import SubcommandApp
 
 from efa_zoo.cli._common import print_
+from efa_zoo.cli._fields import REGISTRY
 from efa_zoo.cli._usage import usage_error
 from efa_zoo.errors import InputError
 
@@ -26,7 +28,7 @@ __all__ = ["HELP", "command_call", "completion_script", "show_help"]
 #: What asks for help instead of doing something.
 HELP = ("-h", "--help")
 
-_CONFIG = (tyro.conf.FlagCreatePairsOff,)
+_CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
 
 
 def command_call(
@@ -105,7 +107,10 @@ def completion_script(commands: Mapping[str, str], groups: Mapping[str, str], sh
     script = io.StringIO()
     with redirect_stdout(script), suppress(SystemExit):
         _application(functions, groups).cli(
-            prog="efa-zoo", args=["--tyro-print-completion", shell], config=_CONFIG
+            prog="efa-zoo",
+            args=["--tyro-print-completion", shell],
+            config=_CONFIG,
+            registry=REGISTRY,
         )
     return script.getvalue()
 
@@ -163,7 +168,13 @@ def _check(given: str, known: Mapping[str, str] | set[str], prog: str) -> None:
 
 class _Parser(Protocol):
     def __call__(
-        self, *, prog: str, description: str, args: Sequence[str], config: Sequence[Any]
+        self,
+        *,
+        prog: str,
+        description: str,
+        args: Sequence[str],
+        config: Sequence[Any],
+        registry: ConstructorRegistry,
     ) -> Any: ...
 
 
@@ -178,7 +189,13 @@ def _parse(parser: _Parser, prog: str, description: str, arguments: Sequence[str
     errors = _File()
     try:
         with redirect_stderr(errors), redirect_stdout(output):
-            return parser(prog=prog, description=description, args=arguments, config=_CONFIG)
+            return parser(
+                prog=prog,
+                description=description,
+                args=arguments,
+                config=_CONFIG,
+                registry=REGISTRY,
+            )
     except SystemExit as stop:
         if stop.code:
             raise InputError(usage_error(errors.content(), prog)) from stop

@@ -46,7 +46,7 @@ def usage_error(box: str, prog: str) -> str:
     if match := re.match(r"Error parsing ([^:]+): (.*)", text):
         # The word before the description is what stands for the value, such as INT.
         shown = [line.strip() for part in rest[:1] for line in part if _is_option(line)]
-        expected = shown[0].partition(" ")[2].replace("{None}|", "") if shown else ""
+        expected = shown[0].partition(" ")[2] if shown else ""
         values = re.findall(r"'([^']*)'", match[2].partition("Got errors")[0])
         if values and expected:
             return f"{match[1]}: got {' '.join(values)!r}, expected {expected} ({help_})"

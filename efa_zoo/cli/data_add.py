@@ -8,7 +8,7 @@ from tyro.conf import Positional, arg
 
 from data_pipelines.files import FileOptions
 from data_pipelines.splitting import SplitOptions
-from efa_zoo.cli._common import DataDir, flag, print_
+from efa_zoo.cli._common import DataDir, Json, dump, flag, print_
 
 _READING, _SPLITTING = FileOptions(), SplitOptions()
 
@@ -28,6 +28,7 @@ def run(
     ] = "not given",
     data_dir: DataDir = None,
     overwrite: Annotated[bool, flag("replace a data set of that name")] = False,
+    json: Json = False,
 ) -> None:
     """Make a data set of a file of labelled structures.
 
@@ -40,7 +41,7 @@ def run(
     """
     from data_pipelines import add_file
 
-    add_file(
+    place = add_file(
         name,
         file,
         reading=reading,
@@ -49,4 +50,12 @@ def run(
         data_dir=data_dir,
         overwrite=overwrite,
     )
+    if json:
+        facts = {
+            "name": f"structures/{name}",
+            "level_of_theory": level_of_theory,
+            "folder": str(place),
+        }
+        print_(dump(facts))
+        return
     print_(f'[data]\nname = "structures/{name}"\nlevel_of_theory = "{level_of_theory}"')

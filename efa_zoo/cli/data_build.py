@@ -6,11 +6,16 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from efa_zoo.cli._common import DataDir, flag, optional, print_
+from data_pipelines.datasets import BUILDERS
+from efa_zoo.cli._common import DataDir, Json, dump, flag, optional, print_
+
+_BUILT = set(BUILDERS) - {"structures"}  # those are made of files
 
 
 def run(
-    name: Annotated[Positional[str], arg(metavar="NAME", help="name of the data set")],
+    name: Annotated[
+        Positional[str], arg(metavar="NAME", help=f"one of {', '.join(sorted(_BUILT))}")
+    ],
     /,
     *,
     data_dir: DataDir = None,
@@ -20,6 +25,7 @@ def run(
         int | None, optional("INT", "worker processes; default: one per core")
     ] = None,
     overwrite: Annotated[bool, flag("build again if it is there already")] = False,
+    json: Json = False,
 ) -> None:
     """Build a data set.
 
@@ -32,4 +38,5 @@ def run(
     place = build(
         name, data_dir=data_dir, config=config, seed=seed, workers=workers, overwrite=overwrite
     )
-    print_(str(place))
+    facts = {"name": name, "config": config, "folder": str(place)}
+    print_(dump(facts) if json else str(place))

@@ -6,12 +6,13 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from efa_zoo.cli._common import optional, output_file, print_
+from data_pipelines.monomers import MONOMERS
+from efa_zoo.cli._common import Json, dump, optional, output_file, print_
 
 
 def run(
-    first: Annotated[Positional[str], arg(metavar="MONOMER", help="one molecule")],
-    second: Annotated[Positional[str], arg(metavar="MONOMER", help="the other one")],
+    first: Annotated[Positional[str], arg(metavar="MONOMER", help=f"one of {', '.join(MONOMERS)}")],
+    second: Annotated[Positional[str], arg(metavar="MONOMER", help="the same or another one")],
     /,
     *,
     out: Annotated[str, arg(metavar="FILE", help="file to write, .extxyz")],
@@ -20,6 +21,7 @@ def run(
     workers: Annotated[
         int | None, optional("INT", "worker processes; default: one per core")
     ] = None,
+    json: Json = False,
 ) -> None:
     """Label dimers of one pair of molecules by GFN2-xTB, drawn as in the data set dimers.
 
@@ -34,4 +36,7 @@ def run(
 
     structures = make_pair((first, second), count, seed=seed, workers=workers or available_cores())
     write_extxyz(file, structures)
-    print_(f"{file}: {len(structures)} structures")
+    if json:
+        print_(dump({"pair": [first, second], "structures": len(structures), "file": str(file)}))
+    else:
+        print_(f"{file}: {len(structures)} structures")

@@ -8,6 +8,7 @@ from tyro.conf import arg
 
 import efa_zoo
 from data_pipelines.files import FileOptions
+from data_pipelines.splitting import SplitOptions
 from efa_zoo import registry
 from efa_zoo.cards import write_results
 from efa_zoo.cli._common import DataDir, Json, Name, dump, flag, optional, print_
@@ -29,6 +30,14 @@ def run(
         optional("NAME...", "splits, such as test; default: all that are held back from training"),
     ] = (),
     reading: Annotated[FileOptions, arg(name="")] = _READING,
+    counts: Annotated[
+        tuple[int, int, int] | None,
+        optional(
+            "TRAIN VALIDATION TEST",
+            "deal the file to splits of these sizes in the order of NumPy's legacy "
+            "permutation with seed 0, as published splits are, and evaluate those held back",
+        ),
+    ] = None,
     json: Json = False,
     write: Annotated[bool, flag("also store the errors in the model's zoo file")] = False,
     data_dir: DataDir = None,
@@ -41,10 +50,14 @@ def run(
       efa-zoo evaluate mpnn_efa_dimers
       efa-zoo evaluate mpnn_efa_dimers --split test
       efa-zoo evaluate mpnn_efa_dimers --data md.extxyz --energy-key REF_energy --charge 0
+      efa-zoo evaluate mpnn_efa_cluster32 --data 3D_cluster_32_atoms_radius_5.npz --charge 0 \
+--counts 1500 500 500
     """
     efa_zoo.card(name)  # a wrong name or zoo file is refused before anything heavy is imported
     if write and (data is not None or split):
         raise InputError("write: expected neither data nor split with it, for the card has all")
+    if counts is not None and data is None:
+        raise InputError("counts: given without data, expected a file to deal to splits")
     from efa_zoo.evaluation import evaluate
 
     report = evaluate(
@@ -52,6 +65,7 @@ def run(
         data=data,
         splits=split or None,
         reading=None if reading == _READING else reading,
+        splitting=None if counts is None else SplitOptions(counts=counts),
         data_dir=data_dir,
     )
     if write:

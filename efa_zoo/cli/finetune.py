@@ -30,7 +30,11 @@ def run(
     ] = None,
     references: Annotated[
         Literal["keep", "refit"] | None,
-        optional("{keep,refit}", "reference energies of the elements; default: by level and error"),
+        optional(
+            "{keep,refit}",
+            "energies of the elements: keep the model's, or fit them to the new labels; default: "
+            "fit where the levels of theory differ, or else where the model is far off",
+        ),
     ] = None,
     replay: Annotated[
         float,
@@ -40,17 +44,21 @@ def run(
         tuple[str, ...],
         optional("PATTERN...", "parameters that stay, such as 'embedding.*' 'interactions.0.*'"),
     ] = (),
-    steps: Annotated[int, arg(metavar="INT", help="number of optimiser steps")] = 4000,
+    steps: Annotated[int, arg(metavar="INT", help="number of optimiser steps")] = 6000,
     learning_rate: Annotated[
-        float | None, optional("FLOAT", "peak learning rate, that of the readout")
+        float | None, optional("FLOAT", "peak learning rate, that of the readout; default: 0.002")
     ] = None,
     body_rate: Annotated[
-        float | None, optional("FLOAT", "rate of everything else, as a fraction of it")
+        float | None,
+        optional("FLOAT", "rate of everything else, as a fraction of it; default: 0.5"),
     ] = None,
-    batch_size: Annotated[int | None, optional("INT", "structures in a batch")] = None,
+    batch_size: Annotated[int | None, optional("INT", "structures in a batch; default: 16")] = None,
     patience: Annotated[
         int | None,
-        optional("INT", "stop after so many validations in a row (of 20) without a better one"),
+        optional(
+            "INT",
+            "stop after so many validations in a row (of 20) without a better one; default: 10",
+        ),
     ] = None,
     seed: Annotated[int, arg(metavar="INT", help="of the order of the structures")] = 0,
     model_name: Annotated[
@@ -63,7 +71,7 @@ def run(
     """Fine-tune a model on structures of your own.
 
     Examples:
-      efa-zoo data pair formaldehyde ammonium --out pair.extxyz
+      efa-zoo data pair chloride formate --count 250 --out pair.extxyz
       efa-zoo finetune mpnn_efa_dimers --data pair.extxyz --out tuned
       efa-zoo finetune mpnn_efa_dimers --data md.npz --out tuned --replay 0 --freeze 'embedding.*'
     """

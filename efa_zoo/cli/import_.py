@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from efa_zoo.cli._common import print_
+from efa_zoo.cli._common import Json, dump, print_
 
 
 def run(
@@ -19,6 +19,7 @@ def run(
         str, arg(metavar="FILE", help="its constructor keywords and the card's facts (toml, json)")
     ],
     out: Annotated[str, arg(metavar="DIR", help="folder to write the model to")],
+    json: Json = False,
 ) -> None:
     """Import a trained model of the reference implementation.
 
@@ -28,4 +29,5 @@ def run(
     """
     from efa_zoo.interop.reference import import_checkpoint
 
-    print_(str(import_checkpoint(checkpoint, config, out)))
+    folder = import_checkpoint(checkpoint, config, out)
+    print_(dump({"folder": str(folder)}) if json else str(folder))

@@ -11,7 +11,7 @@ from efa_zoo.cli._common import Json, dump, flag, print_
 
 
 def run(
-    pattern: Annotated[Positional[str], arg(metavar="PATTERN", help="such as '*efa*'")] = "*",
+    pattern: Annotated[Positional[str], arg(metavar="[PATTERN]", help="such as '*efa*'")] = "*",
     /,
     *,
     all: Annotated[bool, flag("also recipes that are not trained yet")] = False,

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from efa_zoo.cli._common import DataDir, flag, optional, print_
+from efa_zoo.cli._common import DataDir, Json, dump, flag, optional, print_
 
 
 def run(
-    file: Annotated[Positional[str], arg(metavar="FILE", help="zoo file to write")] = "my.toml",
+    file: Annotated[Positional[str], arg(metavar="[FILE]", help="zoo file to write")] = "my.toml",
     /,
     *,
     base: Annotated[
@@ -25,6 +25,7 @@ def run(
     ] = None,
     data_dir: DataDir = None,
     overwrite: Annotated[bool, flag("replace the file if there is one")] = False,
+    json: Json = False,
 ) -> None:
     """Write a zoo file of your own: a model's recipe with every option explained.
 
@@ -44,4 +45,4 @@ def run(
         overwrite=overwrite,
         data_dir=data_dir,
     )
-    print_(str(written))
+    print_(dump({"file": str(written)}) if json else str(written))

@@ -7,7 +7,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from efa_zoo._figures import PICTURES
-from efa_zoo.cli._common import output_file, print_
+from efa_zoo.cli._common import Json, dump, output_file, print_
 from efa_zoo.errors import InputError
 
 
@@ -22,6 +22,7 @@ def run(
     out: Annotated[
         str, arg(metavar="FILE", help="picture to write (png, pdf, svg)")
     ] = "learning_curves.png",
+    json: Json = False,
 ) -> None:  # fmt: skip
     """Draw the learning curves of training runs.
 
@@ -35,4 +36,4 @@ def run(
     from efa_zoo.plots import draw_learning_curves, read_log
 
     draw_learning_curves([read_log(run) for run in runs], picture)
-    print_(f"picture: {picture}")
+    print_(dump({"picture": str(picture)}) if json else f"picture: {picture}")

@@ -6,7 +6,7 @@ import itertools
 import sys
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -152,7 +152,7 @@ class _Source:
 
 
 @contextmanager
-def _warnings(source: _Source) -> Iterator[None]:
+def _warnings(source: _Source) -> Generator[None]:
     """Print warnings about structures outside what the model knows, one line each."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", efa_zoo.OutOfRangeWarning)
@@ -175,7 +175,7 @@ def _sum_up(show: Callable[[int], None]) -> Callable[[int], None]:
 
 
 @contextmanager
-def _extxyz(path: Path | None) -> Iterator[Callable[[Structure, Prediction], None]]:
+def _extxyz(path: Path | None) -> Generator[Callable[[Structure, Prediction], None]]:
     """Write results as they come; the file takes its name when all are there."""
     if path is None:
         yield lambda structure, prediction: None

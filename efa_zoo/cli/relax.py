@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -27,6 +29,9 @@ from efa_zoo.errors import InputError, SimulationError
 
 if TYPE_CHECKING:
     from efa_zoo.simulation import Relaxation
+
+#: Bonds that a warning names.
+_SHOWN = 4
 
 
 def run(
@@ -56,7 +61,7 @@ def run(
     """Relax structures until the forces are small; constraints in the file are kept.
 
     Examples:
-      efa-zoo relax mpnn_efa_dimers example:ammonium_water
+      efa-zoo relax mpnn_efa_dimers example:water_dimer
       efa-zoo relax mpnn_efa_dimers dimer.xyz --charge 1 --out relaxed.extxyz --fmax 0.002
     """
     path = output_file(
@@ -103,12 +108,24 @@ def run(
     else:
         _print_table(labels, results)
         print_(f"structures: {path}")
+    for label, result in zip(labels, results, strict=True):
+        if result.changed_bonds:
+            _warn_of_bonds(name, label, result.changed_bonds)
     late = [label for label, found in zip(labels, results, strict=True) if not found.converged]
     if late:
         raise SimulationError(
             f"{', '.join(late)}: not relaxed to fmax = {fmax:g} eV/Å after {steps} steps; the last "
             f"structure is in {path}"
         )
+
+
+def _warn_of_bonds(name: str, label: str, changes: Sequence[str]) -> None:
+    more = f" and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
+    print_(
+        f"efa-zoo: warning: {label}: bonds changed ({', '.join(changes[:_SHOWN])}{more}), see "
+        f"whether the model knows such reactions (efa-zoo card {name})",
+        file=sys.stderr,
+    )
 
 
 def _to_dict(
@@ -125,6 +142,7 @@ def _to_dict(
                 "largest_force": result.largest_force,
                 "steps": result.steps,
                 "converged": result.converged,
+                "changed_bonds": list(result.changed_bonds),
             }
             for label, result in zip(labels, results, strict=True)
         ],

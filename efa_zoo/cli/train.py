@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 import efa_zoo
-from efa_zoo.cli._common import DataDir, Name, flag, optional, print_
+from efa_zoo.cli._common import DataDir, Json, Name, dump, flag, optional, print_
 
 
 def run(
@@ -24,6 +24,7 @@ def run(
         arg(help="hold the batches in memory, or stream them through tf.data"),
     ] = "numpy",
     publish: Annotated[bool, flag("also write weights and results into the zoo itself")] = False,
+    json: Json = False,
 ) -> None:
     """Train a model by the recipe of its zoo file.
 
@@ -35,4 +36,4 @@ def run(
     from efa_zoo.training import train
 
     folder = train(name, out=out, resume=resume, data_dir=data_dir, loader=loader, publish=publish)
-    print_(str(folder))
+    print_(dump({"folder": str(folder)}) if json else str(folder))

@@ -36,7 +36,7 @@ _NO_LIMIT = 1000.0
 
 
 def load_checkpoint(
-    path: Path | str, config: Mapping[str, Any], *, evaluation: Evaluation = "quadrature"
+    path: Path | str, config: Mapping[str, object], *, evaluation: Evaluation = "quadrature"
 ) -> EnergyModel:
     """Read a network from a checkpoint folder (orbax) of the reference implementation.
 
@@ -160,12 +160,11 @@ def _read(folder: Path) -> Mapping[str, Any]:
 
     try:
         with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
-            tree = handler.metadata(epath.Path(folder)).tree
+            place = epath.Path(folder.absolute())  # orbax refuses relative paths
+            tree = handler.metadata(place).tree
             # As NumPy arrays, which do not care for the devices the checkpoint was written on.
             options = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-            return handler.restore(
-                epath.Path(folder), args=ocp.args.PyTreeRestore(restore_args=options)
-            )
+            return handler.restore(place, args=ocp.args.PyTreeRestore(restore_args=options))
     except Exception as error:  # orbax raises whatever it stumbles over
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise WeightsError(f"{folder}: cannot read the checkpoint ({reason})") from error

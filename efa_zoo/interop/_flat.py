@@ -98,7 +98,7 @@ def rope_attention_flat(
 def _restrict(
     features: Array | np.ndarray, degree: int | None, pseudotensors: bool | None, option: str
 ) -> Irreps:
-    present = Irreps.of(jax.ShapeDtypeStruct(features.shape, features.dtype))
+    present = Irreps.of(features)
     if degree is None:
         degree = present.degree
     if not 0 <= degree <= present.degree:

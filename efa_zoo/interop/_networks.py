@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -103,8 +102,8 @@ class DeferredTensorIntegration(eqx.Module):
 
 
 def attention(
-    params: Mapping[str, Any] | None,
-    config: Mapping[str, Any],
+    params: Mapping[str, object] | None,
+    config: Mapping[str, object],
     *,
     evaluation: Evaluation = "quadrature",
 ) -> EuclideanFastAttention | DeferredAttention:
@@ -137,7 +136,7 @@ def attention(
 
 
 def tensor_integration(
-    params: Mapping[str, Any] | None, config: Mapping[str, Any]
+    params: Mapping[str, object] | None, config: Mapping[str, object]
 ) -> TensorIntegration | DeferredTensorIntegration:
     """The reference's `TensorIntegration` as our layer.
 
@@ -173,8 +172,8 @@ def tensor_integration(
 
 
 def energy_model(
-    params: Mapping[str, Any],
-    config: Mapping[str, Any],
+    params: Mapping[str, object],
+    config: Mapping[str, object],
     *,
     evaluation: Evaluation = "quadrature",
 ) -> EnergyModel:

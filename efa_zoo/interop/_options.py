@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -80,7 +80,7 @@ _NETWORK_NAMES = {
 
 
 @contextlib.contextmanager
-def reference_names(kind: str) -> Iterator[None]:
+def reference_names(kind: str) -> Generator[None]:
     """Name the reference's options instead of our fields in a `ConfigError` of the block.
 
     Args:

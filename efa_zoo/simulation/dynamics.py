@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DynamicsResult", "run_dynamics"]
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 #: Largest molecule that "auto" gives to the compiled engine, which takes all pairs of atoms.
 _COMPILED_UP_TO = 64
@@ -173,7 +173,7 @@ def run_dynamics(
     run = _Run(engine, records, setup, config, limits, molecule, named, on_row)
     if memory is not None:
         engine.restore(memory)
-        logger.info("resumed at step %d", engine.state.step)
+        _logger.info("resumed at step %d", engine.state.step)
     else:
         run.require_good_start()
         records.start()
@@ -327,5 +327,5 @@ class _Run:
         molecule, card = self.molecule, self.limits.card
         problems = problems_out_of_range(molecule.numbers, state.positions, molecule.charge, card)
         if problems:
-            logger.warning("step %d: %s", state.step, problems[0])
+            _logger.warning("step %d: %s", state.step, problems[0])
             self.warned = True

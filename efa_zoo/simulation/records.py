@@ -90,8 +90,8 @@ class Records:
     def __init__(self, trajectory: Path):
         """Name the files; nothing is written yet."""
         self.trajectory = trajectory
-        self.log = trajectory.with_suffix(".csv")
-        self.checkpoint = trajectory.with_suffix(".restart.json")
+        self.log: Path = trajectory.with_suffix(".csv")
+        self.checkpoint: Path = trajectory.with_suffix(".restart.json")
 
     def require_new(self) -> None:
         """Refuse files that exist.

@@ -16,6 +16,7 @@ from efa_zoo.checks import OnOutOfRange, check_structure, ignore_out_of_range
 from efa_zoo.errors import InputError, SimulationError
 from efa_zoo.potential import Potential
 from efa_zoo.registry import load
+from efa_zoo.simulation.bonds import changed_bonds
 from efa_zoo.simulation.records import append_frame
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Relaxation:
         largest_force: on an atom, in eV/Å, without what constraints take up.
         steps: number of steps done.
         converged: whether the largest force is small enough.
+        changed_bonds: bonds that were made or broken on the way, such as "N0-H1 broken". A model
+            that knows no reactions is wrong about them.
     """
 
     atoms: Atoms
@@ -44,6 +47,7 @@ class Relaxation:
     largest_force: float
     steps: int
     converged: bool
+    changed_bonds: tuple[str, ...] = ()
 
 
 def relax(
@@ -129,6 +133,7 @@ def relax(
         largest_force=_largest(forces),
         steps=search.nsteps,
         converged=converged,
+        changed_bonds=changed_bonds(atoms, moving),
     )
 
 

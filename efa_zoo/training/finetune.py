@@ -18,14 +18,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from efa_zoo._elements import ATOMIC_NUMBERS, symbol
+from efa_zoo._typing import JSON
 from efa_zoo.cards import Card, DataSource, Domain, FineTuning, WeightsFile, write_card
 from efa_zoo.config import TrainingConfig
 from efa_zoo.errors import ConfigError, DataError, TrainingError
+from efa_zoo.evaluation import HELD_BACK_FILE
 from efa_zoo.mpnn import EnergyModel
 from efa_zoo.potential import Potential
 from efa_zoo.registry import load
@@ -42,10 +44,14 @@ if TYPE_CHECKING:
 
 __all__ = ["FineTuned", "PartErrors", "finetune", "finetuning_recipe"]
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 #: Shapes that batches are padded to; each costs a compilation, which is most of a short run.
 _MAX_BUCKETS = 3
+
+#: By how much more energies count than in the base model's recipe. Few structures have many forces
+#: but few energies, and what a model has to learn of far molecules shows in these.
+_ENERGY_EMPHASIS = 2
 
 #: Structures of the base model's validation data that each validation of the run looks at.
 _REMINDED = 512
@@ -108,7 +114,7 @@ class FineTuned:
             lines.append(f"{part.part:28}{part.count:11}  {'  '.join(columns)}")
         return "\n".join(lines)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, JSON]:
         """Plain numbers in nested dictionaries, for JSON."""
         return {
             part.part: {
@@ -122,12 +128,13 @@ class FineTuned:
 
 
 def finetuning_recipe(
-    base: Potential, *, replay: float = 0.5, steps: int = 4_000, frozen: Sequence[str] = ()
+    base: Potential, *, replay: float = 0.5, steps: int = 6_000, frozen: Sequence[str] = ()
 ) -> TrainingConfig:
     """The recipe that fine-tuning takes unless it is given another one.
 
     Args:
-        base: the model to start from; loss and weights are those of its own recipe.
+        base: the model to start from; the loss is that of its own recipe, but energies count
+            twice as much beside forces.
         replay: share of the base model's training data.
         steps: number of steps, at least 20; warm-up and validations follow.
         frozen: patterns of parameters that keep their values.
@@ -149,7 +156,7 @@ def finetuning_recipe(
         final_learning_rate=0.01,
         optimizer="muon",  # after 1,000 steps better than Adam after 4,000
         average_decay=0.995,
-        energy_weight=old.energy_weight,
+        energy_weight=_ENERGY_EMPHASIS * old.energy_weight,
         force_weight=old.force_weight,
         loss=old.loss,
         huber_delta=old.huber_delta,
@@ -183,7 +190,8 @@ def finetune(
 
     Writes checkpoints and `log.csv` to the folder as it goes, and in the end the model,
     `<name>.toml` and `<name>.safetensors`, so that `efa_zoo.load(folder)` takes it. Its card says
-    what it was made of, and its domain covers old and new structures.
+    what it was made of, and its domain covers old and new structures. What was held back of a file
+    lies beside it, so that `efa_zoo.evaluation.evaluate(folder)` needs no other.
 
     Args:
         name_or_path: the model to start from, as `efa_zoo.load` takes it.
@@ -261,7 +269,7 @@ def finetune(
     if old.validation:
         some = _some(old.validation, _REMINDED, config.seed)
         reminder = Reminder(held_back(some), weight=replay)
-    logger.info(
+    _logger.info(
         "%d structures to learn from%s",
         len(new.training),
         f", and with them in each epoch {draw.drawn} of {base.data.name}" if draw else "",
@@ -415,7 +423,7 @@ def _read_old(
                 f"replay: got {replay}, which needs the data of {base.name} (0 does without): "
                 f"{error}"
             ) from error
-        logger.info("what is forgotten of the data of %s is not measured: %s", base.name, error)
+        _logger.info("what is forgotten of the data of %s is not measured: %s", base.name, error)
         return _Old([], [])
     return _Old(*(move_to_references(s, refs.old, refs.new) for s in (training, validation)))
 
@@ -460,7 +468,13 @@ def _write(
     refs: References,
     replay: float,
 ) -> None:
-    """Write weights, and then the card that makes them valid."""
+    """Write what was held back, the weights, and then the card that makes them valid."""
+    if new.sha256:
+        from data_pipelines.arrays import write_npz
+
+        kept = [(s, split) for split, members in new.held_back.items() for s in members]
+        structures, splits = zip(*kept, strict=True)
+        write_npz(made.directory / HELD_BACK_FILE, structures, splits)
     weights = made.directory / f"{made.name}.safetensors"
     sha256 = save_weights(weights, network, {"name": made.name})
     level = new.source.level_of_theory

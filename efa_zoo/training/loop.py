@@ -29,7 +29,7 @@ from efa_zoo.weights import load_weights, save_weights
 
 __all__ = ["BatchSource", "Errors", "Reminder", "fit", "mean_errors"]
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 Errors = dict[str, float]
 
@@ -98,7 +98,7 @@ def fit(
     directory: Path,
     *,
     reminder: Reminder | None = None,
-    origin: Mapping[str, Any] | None = None,
+    origin: Mapping[str, object] | None = None,
     on_validation: Callable[[int, Errors], None] | None = None,
 ) -> tuple[EnergyModel, Errors]:
     """Train a network, or go on with a training run from its last checkpoint.
@@ -213,7 +213,7 @@ class _Progress:
         directory: Path,
         config: TrainingConfig,
         model: EnergyModel,
-        origin: Mapping[str, Any],
+        origin: Mapping[str, object],
         reminder_weight: float,
     ):
         self.directory, self.config, self.reminder_weight = directory, config, reminder_weight
@@ -259,7 +259,7 @@ class _Progress:
         self.seconds, self.best = facts["seconds"], facts["best"]
         self.since_best = facts["since_best"]
         _truncate_log(self.directory / "log.csv", self.step)
-        logger.info("resumed at step %d", self.step)
+        _logger.info("resumed at step %d", self.step)
         return state
 
     def _named(self, step: int) -> Path:
@@ -276,7 +276,7 @@ class _Progress:
             save_weights(self.directory / "best.safetensors", state.average)
         row = {"step": self.step, "seconds": round(seconds, 1), "train_loss": train_loss, **errors}
         _append_row(self.directory / "log.csv", row)
-        logger.info(
+        _logger.info(
             "step %d: loss %.5f, validation MAE %.2f meV and %.2f meV/Å, %.0f s",
             self.step,
             train_loss,

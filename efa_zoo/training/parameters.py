@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from typing import Any
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -15,11 +15,13 @@ from efa_zoo.weights import named_arrays, tensor_name
 
 __all__ = ["READOUT", "body_mask", "frozen_mask", "trained_parameters"]
 
+_Tree = TypeVar("_Tree")
+
 #: Parameters that turn features into energies; all others are the body.
 READOUT: tuple[str, ...] = ("readout", "element_bias")
 
 
-def frozen_mask(weights: Any, config: TrainingConfig) -> Any:
+def frozen_mask(weights: _Tree, config: TrainingConfig) -> _Tree:
     """Which parameters keep their values.
 
     Args:
@@ -34,7 +36,7 @@ def frozen_mask(weights: Any, config: TrainingConfig) -> Any:
     )
 
 
-def body_mask(weights: Any) -> Any:
+def body_mask(weights: _Tree) -> _Tree:
     """Which parameters are not the readout.
 
     Args:
@@ -48,7 +50,7 @@ def body_mask(weights: Any) -> Any:
     )
 
 
-def trained_parameters(model: Any, config: TrainingConfig) -> set[str]:
+def trained_parameters(model: object, config: TrainingConfig) -> set[str]:
     """Names of the parameters that a recipe trains; refuses one of which a part has no effect.
 
     Args:

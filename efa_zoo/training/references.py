@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["References", "choose_references"]
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 #: Labels are on a model's scale of energy if its mean error is below this, in eV per atom.
 _SAME_SCALE = 0.1
@@ -87,7 +87,7 @@ def choose_references(
         refit = error > _SAME_SCALE if refit is None else refit
     else:
         refit = wish == "refit"
-    logger.info(
+    _logger.info(
         "%s is off by %.3g eV per atom on average: reference energies are %s",
         potential.card.name,
         error,

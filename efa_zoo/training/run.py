@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["covered_domain", "repeat_isolated", "require_places", "train", "training_cost"]
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 #: Shapes that batches are padded to; each is compiled once.
 _MAX_BUCKETS = 4
@@ -98,7 +98,7 @@ def train(
 
     def source(chosen: Sequence[Structure], shuffle: bool) -> BatchSource:
         plan = BatchPlan(chosen, buckets, cutoff, seed=config.seed, shuffle=shuffle)
-        logger.info("%s", plan.report)
+        _logger.info("%s", plan.report)
         if loader == "tensorflow":
             return TensorFlowBatches(plan, references)
         return NumpyBatches(plan, references)

@@ -33,7 +33,7 @@ class TrainingState(eqx.Module):
     step: Int[Array, ""]
     model: EnergyModel
     average: EnergyModel
-    optimizer: Any
+    optimizer: optax.OptState
 
 
 def learning_rate(config: TrainingConfig) -> optax.Schedule:

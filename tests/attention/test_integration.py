@@ -15,7 +15,7 @@ from symmetry import MOTIONS, assert_close, filled, quick_jit, tensor_kernel
 from efa_zoo._typing import CONTRACTS
 from efa_zoo.attention import TensorIntegration
 from efa_zoo.coupling import Irreps
-from efa_zoo.errors import ConfigError
+from efa_zoo.errors import ConfigError, InputError
 
 _GRID, _FEATURES = 5, 2
 _WEIGHTS = np.linspace(0.1, 0.3, _GRID)
@@ -134,7 +134,7 @@ def test_dtype_and_precision_are_those_of_the_computation(x64: None) -> None:
 
 
 def test_trainable_weights_need_a_key_and_are_random() -> None:
-    with pytest.raises(TypeError, match="key: got None"):
+    with pytest.raises(InputError, match="key: got None"):
         TensorIntegration(Irreps(1, False), Irreps(1, False), 2, trainable=True)
     layer = TensorIntegration(
         Irreps(1, False), Irreps(1, False), 2, trainable=True, key=jax.random.key(0)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import pty
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
+import numpy as np
 import pytest
-from commands import fail, succeed
+from commands import dimers, fail, succeed
 
 import efa_zoo
+from data_pipelines.structure import Structure
 from efa_zoo.cli import COMMANDS, main
+from efa_zoo.cli._common import log_to_stderr
+from efa_zoo.cli._interrupts import interruptible
 from efa_zoo.cli._usage import usage_error
 
 CHECKOUT = Path(efa_zoo.__file__).parents[1]
@@ -129,8 +135,10 @@ def test_every_option_is_explained(capsys: pytest.CaptureFixture[str], command: 
     groups = [name for name, hint in hints.items() if is_dataclass(hint.__origin__)]
     for name in set(hints) - set(groups):
         assert any(getattr(extra, "help", None) for extra in hints[name].__metadata__), name
-    if not groups:
-        assert "{None}" not in out
+    # Options of dataclasses are explained like the others.
+    for word in ("None", "STR", ". (default"):
+        assert word not in out, word
+    assert not groups or "--energy-key KEY" in out
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
@@ -228,7 +236,83 @@ def test_an_interrupt_is_no_traceback(
 
     monkeypatch.setattr("efa_zoo.training.train", interrupted)
     assert main(["train", "toy"]) == 130
+    error = capsys.readouterr().err
+    assert error == "efa-zoo: interrupted (the same command with --resume goes on)\n"
+
+
+def test_what_is_logged_is_shown_once(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    # The root logger has a handler here, as packages that read data sets may give it one.
+    logger = logging.getLogger("efa_zoo.test")
+    with log_to_stderr():
+        logger.info("once")
+    assert capsys.readouterr().err == "once\n"
+    assert caplog.records == []
+    logger.warning("again")
+    assert caplog.messages == ["again"]
+
+
+class Finalized:
+    """Is interrupted while the interpreter finalizes it, and drops what is raised then."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupt_is_not_lost_where_exceptions_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), interruptible():
+            finalized = Finalized()
+            del finalized
+            time.sleep(30)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with interruptible():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+#: Commands that write a file, the file, and a function that is called in the midst of it.
+INTERRUPTED = {
+    "predict toy dimers.extxyz --out results.extxyz": ("results.extxyz", "ase.io.write"),
+    "relax toy dimers.extxyz --steps 1": ("dimers_relaxed.extxyz", "ase.io.write"),
+    "export toy --out toy.zip": ("toy.zip", "efa_zoo.export._write"),
+    "data pair water water --out pair.extxyz": ("pair.extxyz", "ase.io.write"),
+}
+
+
+@pytest.mark.parametrize("command", INTERRUPTED)
+def test_an_interrupt_while_writing_leaves_the_old_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def half(place: Any, *_: object, **__: object) -> None:
+        if isinstance(place, Path):
+            place.write_text("half of")
+        else:
+            place.write("half of")
+        raise KeyboardInterrupt
+
+    file, writer = INTERRUPTED[command]
+    structure = Structure(
+        atomic_numbers=np.ones(2, np.int32),
+        positions=np.eye(3)[:2],
+        energy=-1.0,
+        forces=np.ones((2, 3)),
+        total_charge=0,
+    )
+    monkeypatch.setattr("data_pipelines.dimer_sampling.make_pair", lambda *_, **__: [structure])
+    monkeypatch.setattr("efa_zoo.export._program", lambda *_: b"")
+    dimers()
+    Path(file).write_text("whole", encoding="utf-8")
+    before = sorted(Path().iterdir())
+    monkeypatch.setattr(writer, half)
+    assert main(command.split()) == 130
     assert capsys.readouterr().err == "efa-zoo: interrupted\n"
+    assert sorted(Path().iterdir()) == before
+    assert Path(file).read_text(encoding="utf-8") == "whole"
 
 
 def test_an_interrupt_leaves_the_old_file_whole(workplace: Path) -> None:

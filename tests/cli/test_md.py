@@ -95,7 +95,7 @@ def test_an_interrupted_simulation_leaves_whole_files_and_goes_on(
     process.send_signal(signal.SIGINT)
     _, error = process.communicate()
     assert process.returncode == 130
-    assert error == b"efa-zoo: interrupted\n"
+    assert error == b"efa-zoo: interrupted (the same command with --resume goes on)\n"
     done = json.loads(Path("run.restart.json").read_text())["memory"]["step"]
     assert done >= 4
     assert main((*arguments, "--steps", str(done + 2), "--resume")) == 0

@@ -8,6 +8,9 @@ import pytest
 from commands import succeed
 
 from data_pipelines.files import FileOptions
+from data_pipelines.splitting import SplitOptions
+from efa_zoo.cli import COMMANDS
+from efa_zoo.cli._common import dump
 
 
 class Recorder:
@@ -44,22 +47,35 @@ class Recorder:
         (
             "efa_zoo.evaluation.evaluate",
             "evaluate toy --data-dir there",
-            {"data": None, "splits": None, "reading": None, "data_dir": "there"},
+            {
+                "data": None,
+                "splits": None,
+                "reading": None,
+                "splitting": None,
+                "data_dir": "there",
+            },
         ),
         (
             "efa_zoo.evaluation.evaluate",
-            "evaluate toy --data md.extxyz --charge 0",
+            "evaluate toy --data md.extxyz --charge 0 --counts 15 5 5",
             {
                 "data": "md.extxyz",
                 "splits": None,
                 "reading": FileOptions(charge=0),
+                "splitting": SplitOptions(counts=(15, 5, 5)),
                 "data_dir": None,
             },
         ),
         (
             "efa_zoo.evaluation.evaluate",
             "evaluate toy --split test curves",
-            {"data": None, "splits": ("test", "curves"), "reading": None, "data_dir": None},
+            {
+                "data": None,
+                "splits": ("test", "curves"),
+                "reading": None,
+                "splitting": None,
+                "data_dir": None,
+            },
         ),
         (
             "data_pipelines.build",
@@ -86,3 +102,43 @@ def test_an_evaluation_can_be_json(
 ) -> None:
     monkeypatch.setattr("efa_zoo.evaluation.evaluate", Recorder())
     assert json.loads(succeed(capsys, "evaluate", "toy", "--json")) == {"energy_mae": 0.5}
+
+
+#: Commands whose work is done elsewhere, the function that does it, and what they print as JSON.
+JSON = {
+    "train toy --out here": ("efa_zoo.training.train", {"folder": "done"}),
+    "new my.toml --from toy": ("efa_zoo.recipes.new_recipe", {"file": "done"}),
+    "import there --config c.toml --out here": (
+        "efa_zoo.interop.reference.import_checkpoint",
+        {"folder": "done"},
+    ),
+    "data build dimers --config tiny": (
+        "data_pipelines.build",
+        {"name": "dimers", "config": "tiny", "folder": "done"},
+    ),
+    "data add a.xyz --name a --level-of-theory PBE": (
+        "data_pipelines.add_file",
+        {"name": "structures/a", "level_of_theory": "PBE", "folder": "done"},
+    ),
+}
+
+
+@pytest.mark.parametrize("command", JSON)
+def test_what_was_made_can_be_json(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    function, content = JSON[command]
+    monkeypatch.setattr(function, Recorder())
+    assert json.loads(succeed(capsys, *command.split(), "--json")) == content
+
+
+def test_every_command_but_completion_has_json(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in COMMANDS:
+        assert ("--json" in succeed(capsys, *command.split(), "--help")) == (
+            command != "completion"
+        ), command
+
+
+def test_numbers_that_are_not_finite_are_null() -> None:
+    text = dump({"drift": float("nan"), "rows": ({"a": [float("inf"), 1.5]}, "NaN")})
+    assert json.loads(text) == {"drift": None, "rows": [{"a": [None, 1.5]}, "NaN"]}

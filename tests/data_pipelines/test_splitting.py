@@ -124,3 +124,21 @@ def test_too_few_groups_are_refused(hundred: list[Structure]) -> None:
 def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         SplitOptions(**options)
+
+
+def test_counts_follow_numpys_legacy_permutation(hundred: list[Structure]) -> None:
+    import numpy as np
+
+    splits = deal(hundred, SplitOptions(counts=(50, 20, 10), split_seed=7))
+    np.random.seed(7)  # noqa: NPY002
+    order = np.random.permutation(100)  # noqa: NPY002
+    assert splits["train"] == sorted(order[:50])
+    assert splits["validation"] == sorted(order[50:70])
+    assert splits["test"] == sorted(order[70:80])
+    assert "test" not in deal(hundred, SplitOptions(counts=(50, 20, 0)))
+    with pytest.raises(DataError, match=r"got \(90, 20, 10\), expected at most 100 structures"):
+        deal(hundred, SplitOptions(counts=(90, 20, 10)))
+    with pytest.raises(DataError, match=r"counts: got \(0, 20, 10\), expected positive numbers"):
+        SplitOptions(counts=(0, 20, 10))
+    with pytest.raises(DataError, match=r"counts: got .* together with split_key, expected one"):
+        SplitOptions(counts=(5, 2, 1), split_key="split")

@@ -583,10 +583,12 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory, model_case: Case) -> P
 
 
 def test_checkpoints_are_chosen_by_folder_or_step(
-    checkpoints: Path, model_case: Case, tiny: EnergyModel
+    checkpoints: Path, model_case: Case, tiny: EnergyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     meta = model_case.meta
+    monkeypatch.chdir(checkpoints)
     models = (
+        load_checkpoint("ckpt_12", meta),
         load_checkpoint(checkpoints, {**meta, "step": 12}),
         load_checkpoint(checkpoints / "ckpt_7", meta),
         load_checkpoint(str(checkpoints / "ckpt_7"), {**meta, "step": 7}),

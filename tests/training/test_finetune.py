@@ -22,6 +22,7 @@ from data_pipelines.structure import Structure
 from efa_zoo._elements import ATOMIC_NUMBERS
 from efa_zoo.config import TrainingConfig
 from efa_zoo.errors import ConfigError, DataError, TrainingError
+from efa_zoo.evaluation import evaluate
 from efa_zoo.graph import Graph
 from efa_zoo.training import FineTuned, finetune, finetuning_recipe, loop
 from efa_zoo.weights import load_weights, named_arrays
@@ -100,9 +101,7 @@ huber_delta = 0.03
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the toy that is fine-tuned."""
     home = tmp_path_factory.mktemp("base")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("toys.TOY_ZOO_FILE", _ZOO_FILE)
-        make_model(home, "toy")
+    make_model(home, "toy", text=_ZOO_FILE)
     return home
 
 
@@ -516,6 +515,8 @@ def test_the_usual_recipe_follows_the_base_model() -> None:
     usual = finetuning_recipe(potential)
     assert potential.card.training is not None
     assert usual.huber_delta == potential.card.training.huber_delta == 0.03
+    assert usual.energy_weight == 2 * potential.card.training.energy_weight
+    assert usual.force_weight == potential.card.training.force_weight
     assert usual.body_rate < 1
     assert usual.patience is not None
     short = finetuning_recipe(potential, steps=40)
@@ -563,6 +564,35 @@ def test_the_command_prints_the_table(
     assert error.startswith("efa-zoo: frozen: got 'nothing'")
     assert error.count("\n") == 1
     assert not (tmp_path / "b").exists()
+
+
+def test_the_folder_is_evaluated_on_what_was_held_back(
+    tuned: tuple[FineTuned, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from efa_zoo.cli import main
+
+    made, out = tuned
+    found = evaluate(out)
+    assert set(found.splits) == {"validation", "test"}
+    for part in made.parts[:2]:
+        row = found.splits[part.part.removeprefix("new, ")]["all"]
+        assert row["count"] == part.count
+        for name, value in part.after.items():
+            assert row[name] == pytest.approx(value, rel=1e-4)
+    assert set(evaluate(out, splits=["test"]).splits) == {"test"}
+    with pytest.raises(DataError, match=r"got 'curves', expected some of validation, test"):
+        evaluate(out, splits=["curves"])
+    with pytest.raises(DataError, match=r"reading: given, expected none"):
+        evaluate(out, reading=FileOptions(charge=0))
+
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for name in ("tuned.toml", "tuned.safetensors"):
+        (alone / name).write_bytes((out / name).read_bytes())
+    assert main(["evaluate", str(alone)]) == 2
+    error = capsys.readouterr().err
+    assert "expected --data FILE because tuned was fine-tuned on the file new.extxyz" in error
+    assert error.count("\n") == 1
 
 
 def test_checkpoints_hold_the_whole_state(tuned: tuple[FineTuned, Path]) -> None:

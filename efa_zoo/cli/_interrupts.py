@@ -1,0 +1,46 @@
+"""Interrupting a command with Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["interruptible"]
+
+#: Functions that the interpreter calls in between, and whose exceptions it drops: JAX's visit to
+#: the garbage collector, and finalizers.
+_DROPPED = ("_xla_gc_callback", "__del__")
+
+#: Seconds until an interrupt that came at such a moment comes again.
+_AGAIN = 0.02
+
+
+@contextmanager
+def interruptible() -> Generator[None]:
+    """Make sure that an interrupt ends the block, also where its exception would be dropped.
+
+    Does nothing in other threads than the first one, and where interrupts are not Python's own,
+    as in the background of a shell.
+    """
+    usual = signal.default_int_handler
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not usual
+    ):
+        yield
+        return
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    if frame is not None and frame.f_code.co_name in _DROPPED:
+        threading.Timer(_AGAIN, signal.raise_signal, (signal.SIGINT,)).start()
+        return
+    signal.default_int_handler(number, frame)

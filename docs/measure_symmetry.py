@@ -29,7 +29,7 @@ MODEL, EXAMPLE = "mpnn_efa_dimers", "ammonium_water"
 #: Transformations of each kind that are tried.
 TRIES = 8
 
-COLUMNS = ("", "rotation", "reflection", "translation", "permutation", "padding")
+COLUMNS: tuple[str, ...] = ("", "rotation", "reflection", "translation", "permutation", "padding")
 
 _evaluate = eqx.filter_jit(energy_and_forces)
 
@@ -38,7 +38,7 @@ def transformations(positions: np.ndarray) -> Iterator[tuple[str, np.ndarray, np
     """Names, orthogonal matrices and shifts."""
     rng = np.random.default_rng(0)
     for _ in range(TRIES):
-        rotation = Rotation.random(random_state=rng).as_matrix()
+        rotation = Rotation.from_quat(rng.normal(size=4)).as_matrix()
         yield "rotation", rotation, np.zeros(3)
         yield "reflection", -rotation, np.zeros(3)
         yield "translation", np.eye(3), rng.normal(scale=5.0, size=3)
@@ -48,7 +48,7 @@ def network_errors(network: EnergyModel, dtype: type) -> tuple[dict[str, float],
     """Largest changes of energy (eV) and of forces (relative to the largest) by transformation."""
     import ase.io
 
-    atoms = ase.io.read(efa_zoo.example(EXAMPLE))
+    (atoms,) = ase.io.iread(efa_zoo.example(EXAMPLE))
     numbers, positions = atoms.numbers, atoms.positions - atoms.positions.mean(axis=0)
     size, cutoff = len(numbers) + 4, network.config.message_passing.cutoff
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,9 +24,6 @@ from efa_zoo.report.results import ModelErrors, Profile
 from efa_zoo.report.shortfalls import shortfalls
 from efa_zoo.report.tables import milli
 from efa_zoo.scan import Scan
-
-ROOT = Path(__file__).parents[1]
-PUBLISHED_FILES = ROOT.parent / "shared" / "reference" / "datasets"
 
 _ATTENTION = re.compile(r"\[model\.attention\].*?(?=\[data\])", re.DOTALL)
 _TWO = Domain(elements=("H", "He"), total_charges=(0,), max_distance=20.0, closed_shell=False)
@@ -382,72 +377,3 @@ def cells(text: str) -> list[str]:
         for i, line in enumerate(lines)
         if line.startswith("|") and i not in rules and i + 1 not in rules
     ]
-
-
-# -------------------------------------------------------------------------------------------------
-# The gallery
-
-
-@pytest.fixture
-def gallery(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.delenv("EFA_ZOO_HOME", raising=False)  # the shipped models, not toys
-    spec = importlib.util.spec_from_file_location("gallery", ROOT / "docs" / "gallery.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_gallery_is_up_to_date(gallery: ModuleType) -> None:
-    results = gallery.stored()
-    hint = "run python docs/gallery.py"
-    assert results.experiments == tuple(EXPERIMENTS), hint
-    trained = {name for e in EXPERIMENTS.values() for name in e.models}
-    trained &= set(efa_zoo.list_models())
-    assert set(results.models) == trained, hint
-    for name in trained:
-        weights = efa_zoo.card(name).weights
-        assert weights is not None
-        assert results.models[name].sha256 == weights.sha256, f"{name}: {hint}"
-    assert gallery.PAGE.read_text(encoding="utf-8") == gallery.text(results), hint
-
-
-def test_the_gallery_says_what_the_cards_say(gallery: ModuleType) -> None:
-    for name, found in gallery.stored().models.items():
-        stored = efa_zoo.card(name).metrics["test"]["all"]
-        for metric, value in found.test["all"].items():
-            assert value == pytest.approx(stored[metric], rel=1e-2), (name, metric)
-
-
-def test_pictures_of_the_gallery_are_small(gallery: ModuleType) -> None:
-    for key in gallery.stored().profiles:
-        picture = gallery.IMAGES / f"{key}.png"
-        assert picture.stat().st_size < 80_000, key
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("key", ["cluster16", "cluster32", "two_atoms"])
-def test_the_gallery_holds_errors_on_the_published_test_splits(
-    gallery: ModuleType, key: str
-) -> None:
-    if not PUBLISHED_FILES.is_dir():
-        pytest.skip("needs ../shared/reference")
-    from data_pipelines.files import FileOptions
-    from data_pipelines.splitting import SplitOptions
-    from efa_zoo.evaluation import evaluate
-
-    name = EXPERIMENTS[key].models[0]
-    stored = gallery.stored().models.get(name)
-    if stored is None or stored.published is None:
-        pytest.skip(f"{name} is not trained")
-    assert EXPERIMENTS[key].file is not None
-    file, counts = EXPERIMENTS[key].file
-    found = evaluate(
-        name,
-        data=PUBLISHED_FILES / file,
-        splits=["test"],
-        reading=FileOptions(charge=0),
-        splitting=SplitOptions(counts=counts),
-    )
-    assert found.splits["test"]["all"] == pytest.approx(stored.published, rel=1e-2)

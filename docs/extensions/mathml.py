@@ -22,7 +22,9 @@ _INLINE = r"(?<![\\$])\$(?!\s|\$)([^$\n]+?)(?<![\s\\])\$(?!\d)"
 _BOLD = re.compile(r'<mi mathvariant="bold">([A-Za-z])</mi>')
 
 
-def fence(source: str, language: str, css_class: str, options: dict, md: Markdown, **_) -> str:
+def fence(
+    source: str, language: str, css_class: str, options: dict[str, str], md: Markdown, **_: object
+) -> str:
     """Format a fenced block, as `pymdownx.superfences` wants it."""
     return f'<div class="{css_class}">{_mathml(source, "block")}</div>'
 

@@ -105,7 +105,7 @@ def run(
                 write(structure, result)
                 if json or write_json:
                     entries.append(_entry(structure, result))
-                if not json:
+                if not json and (output is None or len(source.labels) < _MANY):
                     table.add(structure, result)
         except InputError as error:
             raise InputError(source.name(str(error))) from error

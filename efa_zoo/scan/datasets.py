@@ -48,19 +48,12 @@ def scan_two_atoms(potentials: Sequence[Potential]) -> Scan:
     """Energy of two atoms over their distance."""
     from data_pipelines.two_body_sampling import FARTHEST, NEAREST, place_two_atoms
 
-    # Half of the points on the first quarter of the way, where the energy varies most.
-    distances = NEAREST + (FARTHEST - NEAREST) * np.linspace(0, 1, _POINTS) ** 2
+    distances = _denser_when_near(NEAREST, FARTHEST)
     structures = [
         place_two_atoms(np.zeros(3), np.asarray([0.0, 0.0, distance])) for distance in distances
     ]
-    return Scan(
-        title="two atoms",
-        coordinate="distance (Å)",
-        quantity="energy (eV)",
-        coordinates=distances,
-        models=_energies(potentials, structures),
-        truth=_labels(structures),
-        truth_name="formula",
+    return _beside_formula(
+        potentials, structures, distances, title="two atoms", coordinate="distance (Å)"
     )
 
 
@@ -88,14 +81,12 @@ def scan_charge_and_dipole(potentials: Sequence[Potential]) -> Scan:
         place_charge_and_dipole(np.zeros(3), vector, np.asarray([np.sin(a), 0.0, np.cos(a)]))
         for a in np.radians(angles)
     ]
-    return Scan(
+    return _beside_formula(
+        potentials,
+        structures,
+        angles,
         title=f"charge and dipole, {_DIPOLE_DISTANCE:g} Å apart",
         coordinate="angle (degrees)",
-        quantity="energy (eV)",
-        coordinates=angles,
-        models=_energies(potentials, structures),
-        truth=_labels(structures),
-        truth_name="formula",
     )
 
 
@@ -103,15 +94,37 @@ def scan_charge_over_distance(potentials: Sequence[Potential]) -> Scan:
     """Energy of a charge and a dipole that points to it over their distance."""
     from data_pipelines.two_body_sampling import FARTHEST, NEAREST, place_charge_and_dipole
 
-    # Half of the points on the first quarter of the way, where the energy varies most.
-    distances = NEAREST + (FARTHEST - NEAREST) * np.linspace(0, 1, _POINTS) ** 2
+    distances = _denser_when_near(NEAREST, FARTHEST)
     axis = np.asarray([0.0, 0.0, 1.0])
     structures = [place_charge_and_dipole(np.zeros(3), r * axis, axis) for r in distances]
-    return Scan(
+    return _beside_formula(
+        potentials,
+        structures,
+        distances,
         title="charge and dipole that points to it",
         coordinate="distance (Å)",
+    )
+
+
+def _denser_when_near(nearest: float, farthest: float) -> np.ndarray:
+    """Distances, half of them on the first quarter of the way, where the energy varies most."""
+    return nearest + (farthest - nearest) * np.linspace(0, 1, _POINTS) ** 2
+
+
+def _beside_formula(
+    potentials: Sequence[Potential],
+    structures: Sequence[Structure],
+    coordinates: np.ndarray,
+    *,
+    title: str,
+    coordinate: str,
+) -> Scan:
+    """Energies of models and labels that a formula gives."""
+    return Scan(
+        title=title,
+        coordinate=coordinate,
         quantity="energy (eV)",
-        coordinates=distances,
+        coordinates=coordinates,
         models=_energies(potentials, structures),
         truth=_labels(structures),
         truth_name="formula",

@@ -134,6 +134,33 @@ class FrequencyConfig:
         _check_positive("max_frequency", self.max_frequency)
         _check_positive("max_length", self.max_length)
 
+    @classmethod
+    def for_distance(
+        cls, distance: float, pairs: int, *, trainable: bool = False
+    ) -> FrequencyConfig:
+        """Frequencies whose waves add up to 1/r, or any smooth function, over a distance.
+
+        Evenly spaced waves repeat after r = 2π / Δω, and 1/r = Δω/π (1 + 2 Σ sinc(k Δω r)) up to
+        there (Poisson's sum). The spacing Δω = 2π / (1.25 distance) leaves a margin. A wider one
+        makes atoms that are far apart look close; a narrower one gives waves that differ little,
+        of which training has to add large amounts of opposite sign.
+
+        Args:
+            distance: longest distance between two atoms that the network is to know, in Å, above 0.
+            pairs: feature pairs, half of `AttentionConfig.query_key_features`, at least 2.
+            trainable: the frequencies are parameters.
+
+        Returns:
+            Settings with `max_length` equal to the distance.
+
+        Raises:
+            ConfigError: a number is out of its range.
+        """
+        _check_positive("distance", distance)
+        _check_at_least("pairs", pairs, 2)
+        highest = 2 * math.pi / 1.25 * (pairs - 1)
+        return cls(max_frequency=highest, max_length=distance, trainable=trainable)
+
 
 @dataclass(frozen=True, kw_only=True)
 class IntegrationConfig:

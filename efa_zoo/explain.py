@@ -187,10 +187,7 @@ def explain(
 def _weights(network: EnergyModel, graph: Graph) -> list[dict[str, Array]]:
     """The arrays of `BlockAttention` for every block that attends."""
     positions, mask = jnp.asarray(graph.positions), graph.atom_mask
-    x = network.embedding(jnp.asarray(graph.atomic_numbers))
-    if network.dipole_embedding is not None:
-        dipoles = jnp.asarray(graph.atomic_dipoles)[:, None, :, None] * network.dipole_embedding
-        x = jnp.concatenate([x, dipoles], axis=-2)
+    x = network.initial_features(graph)
     pairs = pair_basis(graph, network.config.message_passing)
     found = []
     for block in network.interactions:

@@ -213,6 +213,29 @@ class EnergyModel(eqx.Module):
         self.element_bias = jnp.zeros(config.highest_atomic_number + 1, self.readout.dtype)
 
     @contract
+    def initial_features(self, graph: Graph) -> Float[Array, "atoms 1 components features"]:
+        """Features of the atoms before the first block: their elements, and their dipoles if any.
+
+        Args:
+            graph: one molecule.
+
+        Returns:
+            `[atoms, 1, 1, features]`, or four components if the network embeds dipoles.
+
+        Raises:
+            InputError: atomic dipoles are needed and missing, or given and not used.
+        """
+        x = self.embedding(jnp.asarray(graph.atomic_numbers))
+        if self.dipole_embedding is None:
+            if graph.atomic_dipoles is not None:
+                raise InputError("atomic_dipoles: given, expected None for this model")
+            return x
+        if graph.atomic_dipoles is None:
+            raise InputError("atomic_dipoles: got None, expected (atoms, 3) for this model")
+        dipoles = jnp.asarray(graph.atomic_dipoles)[:, None, :, None] * self.dipole_embedding
+        return jnp.concatenate([x, dipoles], axis=-2)
+
+    @contract
     def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
         """Atomic energies of one molecule.
 
@@ -227,23 +250,16 @@ class EnergyModel(eqx.Module):
             InputError: atomic dipoles are needed and missing, or given and not used.
         """
         check_molecule(graph)
-        numbers, positions = jnp.asarray(graph.atomic_numbers), jnp.asarray(graph.positions)
-        mask = graph.atom_mask
-        x = self.embedding(numbers)
-        if self.dipole_embedding is not None:
-            if graph.atomic_dipoles is None:
-                raise InputError("atomic_dipoles: got None, expected (atoms, 3) for this model")
-            dipoles = jnp.asarray(graph.atomic_dipoles)[:, None, :, None] * self.dipole_embedding
-            x = jnp.concatenate([x, dipoles], axis=-2)
-        elif graph.atomic_dipoles is not None:
-            raise InputError("atomic_dipoles: given, expected None for this model")
+        positions, mask = jnp.asarray(graph.positions), graph.atom_mask
+        x = self.initial_features(graph)
         # Accelerators would round the factors of float32 products, and lose the symmetry.
         with jax.default_matmul_precision("highest"):
             pairs = pair_basis(graph, self.config.message_passing)
             for interaction in self.interactions:
                 x = interaction(x, pairs, positions, mask)
             energies = change_irreps(x, _SCALARS)[:, 0, 0, :] @ self.readout
-        return jnp.where(mask, energies + self.element_bias[numbers], 0)
+        bias = self.element_bias[jnp.asarray(graph.atomic_numbers)]
+        return jnp.where(mask, energies + bias, 0)
 
 
 def _attention_irreps(irreps: Irreps, config: ModelConfig, last: bool) -> Irreps:

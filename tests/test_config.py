@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import hypothesis
+import numpy as np
 import pytest
 import tomlkit
 from hypothesis import strategies as st
@@ -262,3 +263,27 @@ def test_blocks_that_attend(chosen: tuple[int, ...]) -> None:
     assert [config.attends(i) for i in range(4)] == [i in chosen for i in range(4)]
     assert all(ModelConfig(attention=_ATTENTION).attends(i) for i in range(2))
     assert not ModelConfig().attends(0)
+
+
+@hypothesis.given(distance=st.floats(1.0, 100.0), place=st.floats(0.05, 1.0))
+def test_frequencies_for_a_distance_add_up_to_coulombs_law(distance: float, place: float) -> None:
+    pairs = 20_000
+    config = FrequencyConfig.for_distance(distance, pairs)
+    frequencies = np.linspace(0.0, config.max_frequency, pairs) / config.max_length
+    r = place * distance
+    waves = np.sinc(frequencies * r / np.pi)
+    sum_of_waves = frequencies[1] / np.pi * (2 * waves.sum() - waves[0])
+    assert sum_of_waves * r == pytest.approx(1, abs=1e-3)
+
+
+def test_frequencies_for_a_distance_repeat_beyond_it() -> None:
+    config = FrequencyConfig.for_distance(12.0, 8, trainable=True)
+    assert config.trainable
+    assert config.max_length == 12.0
+    assert config.max_frequency / 7 / 12.0 * 15.0 == pytest.approx(2 * math.pi)
+
+
+@pytest.mark.parametrize(("distance", "pairs", "field"), [(0.0, 8, "distance"), (9.0, 1, "pairs")])
+def test_frequencies_for_no_distance_are_refused(distance: float, pairs: int, field: str) -> None:
+    with pytest.raises(ConfigError, match=field):
+        FrequencyConfig.for_distance(distance, pairs)

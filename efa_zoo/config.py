@@ -287,6 +287,9 @@ class ModelConfig:
             None takes the features as they are.
         emulate_attention: a dense layer in place of attention (ablation of the paper).
         combine: "switch" weighs local and global updates by a trainable constant, "sum" adds.
+        direct_updates: messages and attended features reach the next block also past the
+            perceptrons, unchanged. Interactions that are linear in what atoms send, like that of
+            charges, then stay exact at any strength.
         residual_mlps: number of residual perceptrons after each block, at least 0.
         self_interaction: tensor product of the features with themselves after each block.
         dipole_embedding: atomic dipoles are the initial features of degree 1.
@@ -303,6 +306,7 @@ class ModelConfig:
     attention_pseudotensors: bool | None = None
     emulate_attention: bool = False
     combine: Literal["switch", "sum"] = "switch"
+    direct_updates: bool = False
     residual_mlps: int = 0
     self_interaction: bool = False
     dipole_embedding: bool = False

@@ -28,8 +28,9 @@ class Interaction(eqx.Module):
     """One block: local and global update of the features, then refinement of each atom.
 
     With x the features, y = MLP(x + MessagePass(x)) and z = MLP(x + Dense(Attention(x))), the
-    result is x + silu(c) y + silu(1 - c) z with a trainable c, or the plain sum. The last block
-    of a network produces scalars only.
+    result is x + silu(c) y + silu(1 - c) z with a trainable c, or the plain sum. With direct
+    updates, y = MLP(x + m) + m for m = MessagePass(x), and z likewise. The last block of a network
+    produces scalars only.
 
     Attributes:
         message_pass: the local part.
@@ -50,6 +51,7 @@ class Interaction(eqx.Module):
     switch: Float[Array, ""] | None
     self_interaction: TensorDense | None
     residual_mlps: tuple[MLP, ...]
+    direct_updates: bool = eqx.field(static=True)
     kept_irreps: Irreps = eqx.field(static=True)
     attention_irreps: Irreps = eqx.field(static=True)
     irreps: Irreps = eqx.field(static=True)
@@ -110,6 +112,7 @@ class Interaction(eqx.Module):
             self.global_mlp = MLP(attended, features, zero_output=zero, key=keys[4], dtype=dtype)
             combined = combined.union(attended)
 
+        self.direct_updates = config.direct_updates
         self.switch = jnp.asarray(0.5, dtype or float) if config.combine == "switch" else None
         self.self_interaction = None
         if config.self_interaction or config.dipole_embedding:
@@ -138,7 +141,7 @@ class Interaction(eqx.Module):
         """Update the features of one molecule."""
         message = self.message_pass(x, pairs)
         x = change_irreps(x, self.kept_irreps)
-        local = self.local_mlp(e3x.nn.add(x, message))
+        local = self._refined(self.local_mlp, x, message)
         if self.attention is None or self.attention_output is None or self.global_mlp is None:
             parts = [local]
         else:
@@ -147,7 +150,8 @@ class Interaction(eqx.Module):
                 attended = self.attention(seen, positions, atom_mask)
             else:
                 attended = self.attention(seen)
-            parts = [local, self.global_mlp(e3x.nn.add(self.attention_output(attended), x))]
+            update = self.attention_output(attended)
+            parts = [local, self._refined(self.global_mlp, x, update)]
         if self.switch is not None:
             switches = (self.switch, 1 - self.switch)
             parts = [jax.nn.silu(c) * part for c, part in zip(switches, parts, strict=False)]
@@ -157,6 +161,10 @@ class Interaction(eqx.Module):
         for mlp in self.residual_mlps:
             x = e3x.nn.add(x, mlp(x))
         return x
+
+    def _refined(self, mlp: MLP, x: Array, update: Array) -> Array:
+        refined = mlp(e3x.nn.add(x, update))
+        return e3x.nn.add(refined, update) if self.direct_updates else refined
 
 
 class EnergyModel(eqx.Module):

@@ -114,6 +114,7 @@ def model_configs(draw: st.DrawFn, *, max_degree: int = 4, smooth: bool = False)
         message_passing=draw(message_passing_configs(max_degree=max_degree, smooth=smooth)),
         attention=attention,
         combine=draw(st.sampled_from(["switch", "sum"])),
+        direct_updates=draw(st.booleans()),
         residual_mlps=draw(st.integers(0, 2)),
         self_interaction=draw(st.booleans()),
         dipole_embedding=draw(st.booleans()),

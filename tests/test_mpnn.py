@@ -521,6 +521,30 @@ def test_updates_are_weighed_by_a_switch_or_added(x64: None) -> None:
     assert_close(weighed, added * 0.5 / (1 + np.exp(-0.5)), 1e-12)
 
 
+@pytest.mark.parametrize("attention", [None, _EXACT], ids=["local", "attention"])
+def test_direct_updates_of_one_block_are_sums_over_pairs(
+    attention: AttentionConfig | None, x64: None
+) -> None:
+    # Perceptrons end in zeros, so only what passes beside them is left.
+    config = dataclasses.replace(_TINY, attention=attention, zero_output=True)
+    molecule = Molecule.random(config, atoms=3)
+
+    def energy(config: ModelConfig, atoms: Sequence[int]) -> float:
+        network = EnergyModel(config, key=jax.random.key(1), dtype=jnp.float64)
+        network = eqx.tree_at(lambda m: m.readout, network, jnp.arange(1.0, 3.0))
+        part = molecule.ordered(np.asarray(atoms))
+        return float(jnp.sum(quick_jit(network)(part.graph(_CUTOFF))))
+
+    direct = dataclasses.replace(config, direct_updates=True)
+    singles = [energy(direct, [i]) for i in range(3)]
+    pairs = [energy(direct, ij) - sum(singles[i] for i in ij) for ij in ([0, 1], [0, 2], [1, 2])]
+    whole = energy(direct, [0, 1, 2])
+    assert whole == pytest.approx(sum(pairs) + sum(singles), abs=1e-12)
+    assert min(abs(pair) for pair in pairs) > 1e-6
+    embedded = [energy(config, [i]) for i in range(3)]
+    assert energy(config, [0, 1, 2]) == pytest.approx(sum(embedded), abs=1e-12)
+
+
 def test_weights_take_the_wanted_dtype(x64: None) -> None:
     model = _model(_RICH, dtype=jnp.float32)
     assert {leaf.dtype for leaf in jax.tree.leaves(model)} == {np.dtype("float32")}

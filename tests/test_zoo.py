@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import ase.io
@@ -26,6 +27,14 @@ MODELS = ("mpnn_dimers", "mpnn_efa_dimers")
 STORED = json.loads((Path(__file__).parent / "zoo_predictions.json").read_text(encoding="utf-8"))
 
 TOLERANCES = {"float64": 1e-10, "float32": 1e-5}
+
+
+@pytest.fixture
+def quick_compilation() -> Iterator[None]:
+    """Compile as fast as XLA can: what is compiled here runs once."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -79,6 +88,7 @@ def test_siblings_have_the_same_number_of_parameters() -> None:
     assert local.parameters == pytest.approx(attending.parameters, rel=0.01)
 
 
+@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("name", STORED)
 def test_stored_predictions_are_reproduced(name: str) -> None:
     found = efa_zoo.predict(

@@ -80,7 +80,7 @@ def test_leaving_the_range_may_only_be_warned_about(capsys: pytest.CaptureFixtur
 def test_an_interrupted_simulation_leaves_whole_files_and_goes_on(
     capsys: pytest.CaptureFixture[str], zoo: Path
 ) -> None:
-    arguments = ("md", "toy", FILE, "--interval", "1", "--out", "run.extxyz", "--temperature", "90")
+    arguments = ("md", "toy", FILE, "--interval", "1", "--out", "run.extxyz", "--timestep", "0.01")
     process = subprocess.Popen(
         [sys.executable, "-m", "efa_zoo.cli", *arguments, "--steps", "1000000"],
         env={**os.environ, "EFA_ZOO_HOME": str(zoo)},

@@ -3,7 +3,8 @@
 The published structures show how they were made, and these are made alike: points at random in a
 ball (their centroids scatter as those of random points do), drawn together by an attraction of
 short range (the atoms of lone pairs stand 1.61 Å apart, and few fragments are closer than its
-range), and shaken by 0.06 Å (which gives the published share of close distances).
+range), and shaken by 0.06 Å (which gives the published share of close distances). Training
+structures may be shaken more, so that the closest contacts of the others are not beyond them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ CONTACT = 1.612
 """Distance in Å at which the attraction that draws the atoms together is strongest."""
 
 SHAKE = 0.06
-"""Standard deviation in Å of the final displacements, in each direction."""
+"""Standard deviation in Å of the final displacements in the published structures."""
 
 _MAX_STEPS = 500
 
@@ -32,12 +33,14 @@ class ClusterTask:
         atoms: Number of atoms.
         radius: Of the ball in Å; no two atoms of the result are further apart than twice this.
         attraction: Range in Å of the potential that draws the atoms together.
+        shake: Standard deviation in Å of the final displacements, in each direction.
         words: Of the random generator.
     """
 
     atoms: int
     radius: float
     attraction: float
+    shake: float
     words: tuple[int, ...]
 
 
@@ -78,7 +81,7 @@ def make_cluster(task: ClusterTask) -> np.ndarray:
             method="L-BFGS-B",
             options={"maxiter": _MAX_STEPS},
         )
-        positions = found.x.reshape(-1, 3) + SHAKE * rng.standard_normal((task.atoms, 3))
+        positions = found.x.reshape(-1, 3) + task.shake * rng.standard_normal((task.atoms, 3))
         first, second = np.triu_indices(task.atoms, 1)
         if np.linalg.norm(positions[first] - positions[second], axis=1).max() < 2 * task.radius:
             return positions

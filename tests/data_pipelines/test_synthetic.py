@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from data_pipelines import build, metadata
 from data_pipelines.batching import BatchPlan, NumpyBatches
 from data_pipelines.buckets import choose_buckets
 from data_pipelines.chains import CUTOFF
-from data_pipelines.cluster_sampling import ClusterTask, make_cluster
+from data_pipelines.cluster_sampling import SHAKE, ClusterTask, make_cluster
 from data_pipelines.drawing import Draw, Sizes, draw_splits
 from data_pipelines.energies import fit_reference_energies
 from data_pipelines.nacl_spheres import NEAREST, draw_sphere, number_of_ions
@@ -155,8 +156,8 @@ def test_clusters_have_the_energy_of_the_formula(place: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "task"),
     [
-        ("3D_cluster_16_atoms_radius_2point5.npz", ClusterTask(16, 2.5, 3.0, (0,))),
-        ("3D_cluster_32_atoms_radius_5.npz", ClusterTask(32, 5.0, 2.39, (0,))),
+        ("3D_cluster_16_atoms_radius_2point5.npz", ClusterTask(16, 2.5, 3.0, SHAKE, (0,))),
+        ("3D_cluster_32_atoms_radius_5.npz", ClusterTask(32, 5.0, 2.39, SHAKE, (0,))),
     ],
 )
 def test_clusters_are_distributed_as_published(file: str, task: ClusterTask) -> None:
@@ -164,12 +165,7 @@ def test_clusters_are_distributed_as_published(file: str, task: ClusterTask) -> 
         pytest.skip("the published data sets are not here")
     with np.load(PUBLISHED / file) as published:
         positions, energies = published["positions"].astype(np.float64), published["energy"]
-    drawn = np.array(
-        [
-            make_cluster(ClusterTask(task.atoms, task.radius, task.attraction, (7, i)))
-            for i in range(20)
-        ]
-    )
+    drawn = np.array([make_cluster(dataclasses.replace(task, words=(7, i))) for i in range(20)])
     found = np.array([sum_over_pairs(cluster_potential, x)[0] for x in drawn])
     spread = float(energies.std())
     assert abs(found.mean() - energies.mean()) < 0.6 * spread

@@ -51,9 +51,9 @@ def build(
     """Builds a data set, or finds it already built.
 
     Args:
-        name: A key of `BUILDERS`.
+        name: A key of `BUILDERS`; `name/config` says the config too, such as `clusters/atoms16`.
         data_dir: Where data sets lie; see `data_pipelines.location.data_directory`.
-        config: Name of the configuration, such as `full` or `tiny`.
+        config: Name of the configuration, such as `full` or `tiny`, where `name` does not say it.
         seed: Other than the config's; the result is stored as `<config>_seed<seed>`.
         workers: Worker processes, None for one per available core. Does not change the data.
         overwrite: Build again if the data set is there already.
@@ -65,6 +65,8 @@ def build(
         DataError: If there is no such data set or config, a package is missing, or a molecule that
             the data set is made of could not be optimised.
     """
+    name, slash, inline = name.partition("/")
+    config = inline if slash else config
     if name == "structures":
         raise DataError(
             "data set structures: is made of files, expected `efa-zoo data add FILE --name NAME`"
@@ -232,8 +234,7 @@ def _find(name: str, data_dir: str | os.PathLike[str] | None, config: str) -> Pa
         if builder == "structures":
             command = f"add FILE --name {chosen}"
         else:
-            command = f"build {builder}"
-            command += f" --config {chosen}" if chosen != DEFAULT_CONFIG else ""
+            command = f"build {builder}" + (f"/{chosen}" if chosen != DEFAULT_CONFIG else "")
         raise DataError(
             f"data set {name}: nothing at {place}, expected a data set built by "
             f"`efa-zoo data {command}`"

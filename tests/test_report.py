@@ -149,7 +149,7 @@ def test_labelled_data_that_are_missing_stop_the_report_at_once(
     report_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("efa_zoo.report.make._errors", None)
-    with pytest.raises(DataError, match="efa-zoo data build cumulene --config tiny"):
+    with pytest.raises(DataError, match="efa-zoo data build cumulene/tiny"):
         compute(tmp_path / "images", only=["cumulene"], data_dir=tmp_path)
     assert not (tmp_path / "images").exists()
     with pytest.raises(InputError, match="only: got 'cumulenes', expected some of dimers, "):

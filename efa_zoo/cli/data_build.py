@@ -14,12 +14,15 @@ _BUILT = set(BUILDERS) - {"structures"}  # those are made of files
 
 def run(
     name: Annotated[
-        Positional[str], arg(metavar="NAME", help=f"one of {', '.join(sorted(_BUILT))}")
+        Positional[str],
+        arg(
+            metavar="NAME[/SIZE]",
+            help=f"one of {', '.join(sorted(_BUILT))}; the size is full unless it is given",
+        ),
     ],
     /,
     *,
     data_dir: DataDir = None,
-    config: Annotated[str, arg(metavar="NAME", help="size of the data set")] = "full",
     seed: Annotated[int | None, optional("INT", "another seed than the usual")] = None,
     workers: Annotated[
         int | None, optional("INT", "worker processes; default: one per core")
@@ -31,12 +34,10 @@ def run(
 
     Examples:
       efa-zoo data build dimers
-      efa-zoo data build dimers --data-dir data --workers 2
+      efa-zoo data build clusters/atoms16 --data-dir data --workers 2
     """
     from data_pipelines import build
 
-    place = build(
-        name, data_dir=data_dir, config=config, seed=seed, workers=workers, overwrite=overwrite
-    )
-    facts = {"name": name, "config": config, "folder": str(place)}
+    place = build(name, data_dir=data_dir, seed=seed, workers=workers, overwrite=overwrite)
+    facts = {"name": name, "folder": str(place)}
     print_(dump(facts) if json else str(place))

@@ -79,8 +79,8 @@ class Recorder:
         ),
         (
             "data_pipelines.build",
-            "data build toy --data-dir there --config tiny --seed 3 --workers 2 --overwrite",
-            {"data_dir": "there", "config": "tiny", "seed": 3, "workers": 2, "overwrite": True},
+            "data build toy --data-dir there --seed 3 --workers 2 --overwrite",
+            {"data_dir": "there", "seed": 3, "workers": 2, "overwrite": True},
         ),
     ],
 )
@@ -112,9 +112,9 @@ JSON = {
         "efa_zoo.interop.reference.import_checkpoint",
         {"folder": "done"},
     ),
-    "data build dimers --config tiny": (
+    "data build dimers/tiny": (
         "data_pipelines.build",
-        {"name": "dimers", "config": "tiny", "folder": "done"},
+        {"name": "dimers/tiny", "folder": "done"},
     ),
     "data add a.xyz --name a --level-of-theory PBE": (
         "data_pipelines.add_file",

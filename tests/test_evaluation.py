@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from efa_zoo import evaluation, load, predict
+from efa_zoo import load, predict
 from efa_zoo.errors import DataError
 from efa_zoo.evaluation import evaluate, fit_inverse_powers
+from efa_zoo.evaluation.long_range import CHARGES
+from efa_zoo.evaluation.statistics import SEPARATION_BINS
 from efa_zoo.graph import Graph
 
 structures = pytest.importorskip("data_pipelines.structure")
@@ -88,7 +90,7 @@ def test_errors_are_means_over_each_bin(zoo: Path, monkeypatch: pytest.MonkeyPat
     assert found.long_range["scans"]["count"] == 3
     labels = np.asarray([s.energy for s in test[3:7]])
     assert distant["rms"] == pytest.approx(np.sqrt((labels**2).mean()))
-    assert [found.long_range[part]["count"] for part in evaluation._CHARGES] == [2, 1, 1]
+    assert [found.long_range[part]["count"] for part in CHARGES] == [2, 1, 1]
     assert "transfer" in str(found)
     assert set(found.to_dict()) == {
         "validation", "test", "transfer", "long_range", "elements",
@@ -116,7 +118,7 @@ def test_the_ridge_keeps_noise_from_being_amplified() -> None:
 
 
 def test_bins_cover_every_separation_once() -> None:
-    edges = [(low, high) for _, low, high in evaluation._BINS]
+    edges = [(low, high) for _, low, high in SEPARATION_BINS]
     assert edges[0][0] == 0
     assert edges[-1][1] == np.inf
     assert all(high == low for (_, high), (low, _) in pairwise(edges))

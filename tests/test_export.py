@@ -31,7 +31,7 @@ from efa_zoo.config import (
 )
 from efa_zoo.energy import energy_and_forces
 from efa_zoo.errors import ExportError, InputError
-from efa_zoo.export import ExportReport, export_model, load_exported
+from efa_zoo.export import ExportReport, _archive, export_model, load_exported
 from efa_zoo.graph import Graph, stack
 from efa_zoo.mpnn import EnergyModel
 from efa_zoo.potential import Potential, cast
@@ -208,7 +208,7 @@ def test_the_file_says_what_is_in_it(exported: ExportReport) -> None:
     content = exported.path.read_bytes()
     assert exported.sha256 == hashlib.sha256(content).hexdigest()
     assert exported.bytes == len(content)
-    manifest, program = export._read(exported.path)
+    manifest, program = _archive.read(exported.path)
     assert jax.export.deserialize(bytearray(program)).platforms == ("cpu", "cuda")
     assert manifest["platforms"] == ["cpu", "cuda"]
     assert manifest["cutoff"] == {"value": 4.0, "unit": "Å"}
@@ -226,7 +226,7 @@ def test_the_file_names_no_folder(exported: ExportReport) -> None:
 
 def rewrite(path: Path, change: Callable[[dict[str, Any]], object], **options: Any) -> None:
     """Change the manifest of an exported model."""
-    manifest, program = export._read(path)
+    manifest, program = _archive.read(path)
     change(manifest)
     with zipfile.ZipFile(path, "w", **options) as archive:
         archive.writestr("manifest.json", json.dumps(manifest))

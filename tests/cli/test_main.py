@@ -279,7 +279,7 @@ def test_an_interrupt_is_not_lost_where_exceptions_are(monkeypatch: pytest.Monke
 INTERRUPTED = {
     "predict toy dimers.extxyz --out results.extxyz": ("results.extxyz", "ase.io.write"),
     "relax toy dimers.extxyz --steps 1": ("dimers_relaxed.extxyz", "ase.io.write"),
-    "export toy --out toy.zip": ("toy.zip", "efa_zoo.export._write"),
+    "export toy --out toy.zip": ("toy.zip", "efa_zoo.export._archive.write"),
     "data pair water water --out pair.extxyz": ("pair.extxyz", "ase.io.write"),
 }
 
@@ -304,7 +304,7 @@ def test_an_interrupt_while_writing_leaves_the_old_file(
         total_charge=0,
     )
     monkeypatch.setattr("data_pipelines.dimer_sampling.make_pair", lambda *_, **__: [structure])
-    monkeypatch.setattr("efa_zoo.export._program", lambda *_: b"")
+    monkeypatch.setattr("efa_zoo.export.writing.make_program", lambda *_: b"")
     dimers()
     Path(file).write_text("whole", encoding="utf-8")
     before = sorted(Path().iterdir())

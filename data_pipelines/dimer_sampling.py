@@ -21,11 +21,8 @@ from data_pipelines.labelling import Label, Molecule, charges_hold, label_groups
 from data_pipelines.monomers import MONOMERS, RelaxedMonomer, distort
 from data_pipelines.placement import (
     MAX_SEPARATION,
-    WALL,
-    HydrogenBonds,
     closest_contact,
     contact_distances,
-    draw_hydrogen_bond,
     draw_separation,
     random_direction,
     random_rotation,
@@ -60,7 +57,6 @@ CURVE_SEPARATIONS = tuple(float(r) for r in np.arange(6.0, MAX_SEPARATION + 0.25
 
 _CURVE_CONTACTS = (1.0, 1.15, 1.35, 1.6)
 _SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
-_BOND_EVERY = 4
 _TEMPERATURES = (100.0, 600.0)
 _RELAX_LIMIT = 300.0
 
@@ -314,30 +310,21 @@ class _Plans:
         """Dimers of one pair; more of them begin with the same ones."""
         number, count = _PAIR_NUMBERS[pair], self.settings.per_pair
         splits = _assign(self._rng(_SPLIT_DIMER, number), count)
-        numbers = [_numbers(name) for name in pair]
-        distances = contact_distances(*numbers)
-        bonds = HydrogenBonds.between(
-            *((own, self.relaxed[name].positions) for own, name in zip(numbers, pair, strict=True))
-        )
+        distances = contact_distances(*(_numbers(name) for name in pair))
         # Equal charges only repel: nothing is to be learnt from pressing them together.
-        repelled = MONOMERS[pair[0]].charge * MONOMERS[pair[1]].charge > 0
-        wall = 1.0 if repelled else WALL
+        wall = 1.0 if MONOMERS[pair[0]].charge * MONOMERS[pair[1]].charge > 0 else 0.8
         for i in range(count):
             rng = self._rng(_DIMER, number, i)
             first, second = (self._distorted(name, rng) for name in pair)
-            placed = None
-            if not repelled and i % _BOND_EVERY == 0:
-                placed = draw_hydrogen_bond(first, second, distances, bonds, rng)
-            if placed is None:
-                direction = random_direction(rng)
-                separation = draw_separation(first, second, direction, distances, rng, wall=wall)
-                placed = second + separation * direction, separation
+            direction = random_direction(rng)
+            separation = draw_separation(first, second, direction, distances, rng, wall=wall)
             yield _place(
                 f"{'+'.join(pair)}/{i:05d}",
                 "transfer" if pair in TRANSFER_PAIRS else splits[i],
                 pair,
                 first,
-                *placed,
+                second + separation * direction,
+                separation,
                 curve=-1,
             )
 
@@ -435,9 +422,7 @@ def _finish(
         energies = [relaxed[name].label.energy for name in plan.names]
     else:
         energies = [part.energy for part in labels[1:]]
-    if len(sizes) == 2 and not charges_hold(
-        charges, plan.formal_charges, plan.separation, contact=plan.contact
-    ):
+    if len(sizes) == 2 and not charges_hold(charges, plan.formal_charges, plan.separation):
         return Failure("charge", f"fragment charges {charges}")
     return Structure(
         atomic_numbers=whole.atomic_numbers,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -25,10 +24,6 @@ INNER_RADIUS = 6.0
 """Separation in Å that divides the two charge tolerances."""
 INNER_TOLERANCE = 0.15
 """Largest deviation of a fragment's charge from its formal value inside `INNER_RADIUS`, in e."""
-BOND_LENGTH = 2.0
-"""Contact in Å below which fragments share charge in earnest: a strong hydrogen bond."""
-BOND_TOLERANCE = 0.4
-"""Largest deviation of a fragment's charge from its formal value inside `BOND_LENGTH`, in e."""
 OUTER_TOLERANCE = 0.01
 """Largest deviation of a fragment's charge from its formal value beyond `INNER_RADIUS`, in e."""
 
@@ -176,8 +171,6 @@ def charges_hold(
     fragment_charges: Float64[np.ndarray, " 2"],
     formal_charges: Int32[np.ndarray, " 2"],
     separation: float,
-    *,
-    contact: float = math.inf,
 ) -> bool:
     """Says whether each fragment carries its formal charge.
 
@@ -188,14 +181,10 @@ def charges_hold(
         fragment_charges: Sum of the atomic charges of each fragment, in e.
         formal_charges: The charges they should have, in e.
         separation: Distance of the fragments' centres of mass in Å.
-        contact: Smallest distance in Å between atoms of the two.
 
     Returns:
-        True if both deviations are within `BOND_TOLERANCE` (contact below `BOND_LENGTH`),
-        `INNER_TOLERANCE` (separation below `INNER_RADIUS`) or `OUTER_TOLERANCE`.
+        True if both deviations are within `INNER_TOLERANCE` (separation below `INNER_RADIUS`) or
+        `OUTER_TOLERANCE`.
     """
-    if contact < BOND_LENGTH:
-        tolerance = BOND_TOLERANCE
-    else:
-        tolerance = INNER_TOLERANCE if separation < INNER_RADIUS else OUTER_TOLERANCE
+    tolerance = INNER_TOLERANCE if separation < INNER_RADIUS else OUTER_TOLERANCE
     return bool(np.all(np.abs(fragment_charges - formal_charges) <= tolerance))

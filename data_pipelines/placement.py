@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from jaxtyping import Bool, Float64, Int32
+from jaxtyping import Float64, Int32
 
 from efa_zoo._typing import contract
 
@@ -14,9 +12,6 @@ MAX_SEPARATION = 15.0
 
 RADII = {1: 1.10, 6: 1.70, 7: 1.55, 8: 1.52, 9: 1.47, 17: 1.75, 35: 1.83, 53: 1.98}
 """Van-der-Waals radii in Å (Mantina et al., doi:10.1021/jp8111556), by atomic number."""
-
-WALL = 0.8
-"""Closest approach of two atoms in contact distances."""
 
 _ACCEPTORS = (7, 8, 9, 17)
 _HYDROGEN_BOND = 0.5
@@ -58,53 +53,6 @@ def contact_distances(
     donor = (first == 1)[:, None] & np.isin(second, _ACCEPTORS)[None, :]
     acceptor = np.isin(first, _ACCEPTORS)[:, None] & (second == 1)[None, :]
     return sums - _HYDROGEN_BOND * (donor | acceptor)
-
-
-@dataclass(frozen=True)
-class HydrogenBonds:
-    """Where two molecules can form a hydrogen bond.
-
-    Attributes:
-        bonds: From a hydrogen whose nearest atom is N, O, F or Cl to N, O, F or Cl.
-        spanned: From the nearest atom of such a hydrogen to N, O, F or Cl, over the bond.
-    """
-
-    bonds: Bool[np.ndarray, "m n"]
-    spanned: Bool[np.ndarray, "m n"]
-
-    @classmethod
-    def between(
-        cls,
-        first: tuple[Int32[np.ndarray, " m"], Float64[np.ndarray, "m 3"]],
-        second: tuple[Int32[np.ndarray, " n"], Float64[np.ndarray, "n 3"]],
-    ) -> HydrogenBonds:
-        """Finds them.
-
-        Args:
-            first: Atomic numbers, and positions of the molecule by itself in Å.
-            second: The same.
-
-        Returns:
-            Which pairs of atoms can bond, and which stand on both sides of such a bond.
-        """
-        hydrogen, heavy, takes = _bonding(*first)
-        other_hydrogen, other_heavy, other_takes = _bonding(*second)
-        return cls(
-            np.outer(hydrogen, other_takes) | np.outer(takes, other_hydrogen),
-            np.outer(heavy, other_takes) | np.outer(takes, other_heavy),
-        )
-
-
-def _bonding(
-    numbers: np.ndarray, positions: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which atoms are hydrogens that give a bond, carry these, and take a bond."""
-    takes = np.isin(numbers, _ACCEPTORS)
-    distances = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
-    np.fill_diagonal(distances, np.inf)
-    nearest = distances.argmin(axis=1)
-    hydrogen = (numbers == 1) & takes[nearest]
-    return hydrogen, np.isin(np.arange(len(numbers)), nearest[hydrogen]), takes
 
 
 def _radii(numbers: np.ndarray) -> np.ndarray:
@@ -155,7 +103,7 @@ def draw_separation(
     distances: Float64[np.ndarray, "m n"],
     rng: np.random.Generator,
     *,
-    wall: float = WALL,
+    wall: float = 0.8,
 ) -> float:
     """Draws a separation, more often where the energy varies.
 
@@ -182,47 +130,3 @@ def draw_separation(
     if region < 0.75:
         return outside + place * (middle - outside)
     return middle + place * (MAX_SEPARATION - middle)
-
-
-# A straight bond of 1.27 Å from hydrogen to oxygen leaves 0.7 contact distances between O and O.
-_BOND_WALL, _SPANNED_WALL = 0.6, 0.7
-_MAX_TRIES = 2000
-
-
-@contract
-def draw_hydrogen_bond(
-    first: Float64[np.ndarray, "m 3"],
-    second: Float64[np.ndarray, "n 3"],
-    distances: Float64[np.ndarray, "m n"],
-    possible: HydrogenBonds,
-    rng: np.random.Generator,
-) -> tuple[Float64[np.ndarray, "n 3"], float] | None:
-    """Turns and places the second molecule so that a hydrogen bond is the first to touch.
-
-    Few of all orientations form a bond, and hardly any a short one as ions do: other atoms touch
-    before. The bond is 0.6 to 1.2 contact distances long, uniformly.
-
-    Args:
-        first: As in `separation_at_contact`.
-        second: As in `separation_at_contact`.
-        distances: Contact distances as in `contact_distances`.
-        possible: Between these molecules.
-        rng: Source of randomness.
-
-    Returns:
-        Positions of the second molecule in Å and the separation of the centres of mass in Å; None
-        if there is no bond or no orientation tried forms one.
-    """
-    if not possible.bonds.any():
-        return None
-    walls = np.where(possible.spanned, _SPANNED_WALL, WALL)
-    reach = np.where(possible.bonds, _BOND_WALL + 0.6 * rng.random(), walls) * distances
-    for _ in range(_MAX_TRIES):
-        turned = second @ random_rotation(rng).T
-        direction = random_direction(rng)
-        separation = separation_at_contact(first, turned, direction, reach)
-        placed = turned + separation * direction
-        gaps = np.linalg.norm(first[:, None, :] - placed[None, :, :], axis=-1) - reach
-        if possible.bonds.flat[gaps.argmin()]:
-            return placed, separation
-    return None

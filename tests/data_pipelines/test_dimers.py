@@ -108,9 +108,7 @@ def test_structures_are_consistent(tiny_data_dir: Path) -> None:
             assert s.interaction_energy == 0.0
             continue
         assert s.separation <= 15.0
-        assert charges_hold(
-            s.fragment_charges, s.formal_charges, s.separation, contact=s.closest_contact
-        )
+        assert charges_hold(s.fragment_charges, s.formal_charges, s.separation)
         first, second = (s.positions[s.fragment == i] for i in range(2))
         nearest = np.linalg.norm(first[:, None] - second[None], axis=-1).min()
         assert s.closest_contact == pytest.approx(nearest, abs=1e-9)

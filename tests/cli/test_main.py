@@ -79,7 +79,7 @@ def test_bad_arguments_are_refused(
         ("card toy toy", "unexpected argument 'toy' (see efa-zoo card --help)"),
         ("card", "missing NAME (see efa-zoo card --help)"),
         ("import there", "missing --config FILE, --out DIR (see efa-zoo import --help)"),
-        ("data build", "missing NAME (see efa-zoo data build --help)"),
+        ("data build", "missing NAME[/SIZE] (see efa-zoo data build --help)"),
         ("predict toy a.xyz --charge one", "--charge: got 'one', expected INT"),
         ("scan toy --seed 1.5", "--seed: got '1.5', expected INT"),
         ("predict toy a.xyz --charge", "--charge: got too few values, expected 1"),

@@ -41,6 +41,14 @@ def interruptible() -> Generator[None]:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     if frame is not None and frame.f_code.co_name in _DROPPED:
-        threading.Timer(_AGAIN, signal.raise_signal, (signal.SIGINT,)).start()
+        threading.Timer(_AGAIN, _raise_in_main_thread).start()
         return
     signal.default_int_handler(number, frame)
+
+
+def _raise_in_main_thread() -> None:
+    """A signal that is raised in another thread does not end what the first one waits for."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        signal.raise_signal(signal.SIGINT)

@@ -262,11 +262,13 @@ class Finalized:
 
 def test_an_interrupt_is_not_lost_where_exceptions_are(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    start = time.monotonic()
     try:
         with pytest.raises(KeyboardInterrupt), interruptible():
             finalized = Finalized()
             del finalized
             time.sleep(30)
+        assert time.monotonic() - start < 20, "the interrupt did not end the wait"
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         with interruptible():

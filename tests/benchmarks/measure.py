@@ -71,6 +71,8 @@ def measure(case: Case, *, reference: Path | None, seconds: float, quick: bool) 
             for side, worker in workers.items():
                 results = str(folder / f"{side}.npz") if len(workers) == 2 else None
                 record[side] |= worker.ask("finish", results=results)
+            if len(workers) == 2:
+                record["ours"]["kernels"] = workers["ours"].ask("kernels")
         except WorkerError as error:
             record["error"] = str(error)
         if len(workers) == 2 and "error" not in record:

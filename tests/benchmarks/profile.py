@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.report import aligned, seconds, size
 from benchmarks.worker import Measurement
 
-__all__ = ["profile"]
+__all__ = ["kernels", "profile"]
 
 _CALLS = 3
+#: Instructions that run others.
+_OUTER = ("while", "call", "conditional")
 _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?([\w.-]+) = (\S+) ([\w-]+)\(")
 _ORIGIN = re.compile(r'op_name="([^"]*)"')
 _SHAPE = re.compile(r"(pred|[a-z]+\d+)\[([\d,]*)\]")
@@ -29,23 +32,8 @@ def profile(measurement: Measurement, rows: int) -> str:
         A table: time per call, number of runs per call, size of the result, instruction and where
         it comes from in the Python program.
     """
-    import jax
-
     instructions = _instructions(measurement.hlo())
-    with tempfile.TemporaryDirectory() as folder:
-        with jax.profiler.trace(folder):
-            median = sorted(measurement.run(_CALLS))[_CALLS // 2]
-        (file,) = Path(folder).rglob("*.xplane.pb")
-        data = jax.profiler.ProfileData.from_file(str(file))
-    times: defaultdict[str, float] = defaultdict(float)
-    runs: Counter[str] = Counter()
-    for plane in data.planes:
-        for line in plane.lines:
-            for event in line.events:
-                name = event.name.removeprefix("%")
-                if name in instructions:
-                    times[name] += 1e-9 * event.duration_ns / _CALLS
-                    runs[name] += 1
+    median, times, runs = _trace(measurement, instructions)
     table = [("time", "runs", "result", "instruction", "from")]
     for name, time in sorted(times.items(), key=lambda item: -item[1])[:rows]:
         shape, opcode, origin = instructions[name]
@@ -63,6 +51,55 @@ def profile(measurement: Measurement, rows: int) -> str:
         f"{seconds(median)} a call; {len(instructions)} instructions, {seconds(total)} in those "
         f"that were traced (several at a time where there are several cores)\n{aligned(table)}"
     )
+
+
+def kernels(measurement: Measurement) -> dict[str, float]:
+    """How a call divides into kernels, the pieces that the compiled program starts.
+
+    Args:
+        measurement: compiled.
+
+    Returns:
+        `runs` of kernels a call, the `seconds` in them, and the `matrix_seconds` of those that are
+        matrix products, alone or fused with what follows.
+    """
+    instructions = _instructions(measurement.hlo())
+    _, times, runs = _trace(measurement, instructions)
+    inner = [name for name in times if instructions[name][1] not in _OUTER]
+    matrix = [name for name in inner if _is_matrix_product(*instructions[name][1:])]
+    return {
+        "runs": sum(runs[name] for name in inner) / _CALLS,
+        "seconds": sum(times[name] for name in inner),
+        "matrix_seconds": sum(times[name] for name in matrix),
+    }
+
+
+def _is_matrix_product(opcode: str, origin: str) -> bool:
+    # Products that XLA gives to a library of matrix products lose their origin in a fusion.
+    return opcode == "dot" or origin.endswith("dot_general") or (opcode == "fusion" and not origin)
+
+
+def _trace(
+    measurement: Measurement, instructions: Mapping[str, object]
+) -> tuple[float, dict[str, float], Counter[str]]:
+    """Median seconds of some calls; seconds of every instruction per call; its runs in all."""
+    import jax
+
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            median = sorted(measurement.run(_CALLS))[_CALLS // 2]
+        (file,) = Path(folder).rglob("*.xplane.pb")
+        data = jax.profiler.ProfileData.from_file(str(file))
+    times: defaultdict[str, float] = defaultdict(float)
+    runs: Counter[str] = Counter()
+    for plane in data.planes:
+        for line in plane.lines:
+            for event in line.events:
+                name = event.name.removeprefix("%")
+                if name in instructions:
+                    times[name] += 1e-9 * event.duration_ns / _CALLS
+                    runs[name] += 1
+    return median, dict(times), runs
 
 
 def _instructions(hlo: str) -> dict[str, tuple[str, str, str]]:

@@ -154,6 +154,11 @@ def main() -> None:
 
             assert measurement is not None
             answer = profile(measurement, **request)
+        elif kind == "kernels":
+            from benchmarks.profile import kernels
+
+            assert measurement is not None
+            answer = kernels(measurement)
         else:
             assert measurement is not None
             answer = getattr(measurement, kind)(**request)

@@ -11,12 +11,12 @@ _WORTH_OF_EXACTNESS = 2.0
 
 
 class AttentionCost(NamedTuple):
-    """Time of attention from the sizes of a layer.
+    """Time of a gradient of attention, as forces need it, from the sizes of a layer.
 
     A pair of atoms costs a Bessel function of each frequency and degree, the product of query and
     key at each frequency, and a sum over values. A direction costs every atom the rotation of
-    query and key, and their products with the values. The constants were fitted to the times of
-    one core (x86-64 with AVX2, float32, XLA of JAX 0.10) and hold within a factor of two there;
+    query and key, and their products with the values. The constants were fitted to times of two
+    cores (x86-64 with AVX2, float32, XLA of JAX 0.10) and hold within a factor of two there;
     `python tests/benchmarks --case crossover` compares them with the machine at hand.
 
     Attributes:
@@ -36,16 +36,17 @@ class AttentionCost(NamedTuple):
     @property
     def exact(self) -> float:
         """Nanoseconds per pair of atoms of the exact form."""
-        products = 0.5 * self.channels * (2 if self.degree else 1)
-        return self.pairs * (2 + self.degree + products) + 0.08 * self._components * self.values
+        products = 1.25 * self.channels * (2 if self.degree else 1)
+        of_pairs = self.pairs * (13 + 4 * self.degree + products)
+        return of_pairs + 0.25 * self._components * self.values
 
     @property
     def quadrature(self) -> float:
         """Nanoseconds per atom of the quadrature."""
         features = 2 * self.channels * self.pairs
-        products = 0.06 * features * self.values
-        weighted = 0.1 * self._components * self.values if self.degree else 0
-        return self.directions * (2.6 * features + products + weighted)
+        products = 0.14 * features * self.values
+        weighted = 0.3 * self._components * self.values if self.degree else 0
+        return self.directions * (7 * features + products + weighted)
 
     @property
     def exact_up_to(self) -> int:

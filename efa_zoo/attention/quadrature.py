@@ -89,46 +89,98 @@ def attend_quadrature(
     count = jnp.maximum(jnp.sum(mask), 1).astype(positions.dtype)
     positions = positions - jnp.sum(jnp.where(mask[:, None], positions, 0), axis=0) / count
 
-    # Atoms come last, so that what is done for every direction runs over contiguous memory; the
-    # two features of a pair stay apart, because products over them do not care for their order.
-    def rotated(features: Array, positions: Array, points: Array) -> tuple[Array, Array]:
-        first, second = jnp.moveaxis(features, (3, 0), (0, 3))[
-            :, None
-        ]  # [1, channels, pairs, atoms]
-        angles = (points @ positions.T)[:, None, None, :] * frequencies[:, None]
-        sine, cosine = sine_and_cosine(angles)
-        shape = (points.shape[0], size // 2, features.shape[0])
-        return (
-            (first * cosine - second * sine).reshape(shape),
-            (first * sine + second * cosine).reshape(shape),
-        )
+    directions, even, odd = _opposites_together(directions, weights)
+    with_odd = bool(odd.any())
+    with_even = bool(even.any()) or not with_odd
 
-    def attend(grid: tuple[Array, Array]) -> Array:
-        points, factors = grid
-        block = block_size(atoms, points.shape[0] * size, _BLOCK_OF_ROTATED)
+    def attend(grid: tuple[Array, Array, Array]) -> Array:
+        points, even, odd = grid
+        block = block_size(atoms, points.shape[0] * 2 * size, _BLOCK_OF_ROTATED)
 
         def keys_values(rows: tuple[Array, Array, Array]) -> tuple[Array, Array]:
             key, value, positions = rows
-            first, second = rotated(key, positions, points)
-            return _outer_over_atoms(first, value), _outer_over_atoms(second, value)
+            sine, cosine = _phases(positions, points, frequencies)
+            return (
+                _outer_over_atoms(_scaled(key, sine), value),
+                _outer_over_atoms(_scaled(key, cosine), value),
+            )
 
         def queried(rows: tuple[Array, Array]) -> Array:
+            # Cosine and sine of the difference of two atoms' angles, by those of the angles.
             query, positions = rows
-            first, second = rotated(query * size**-0.5, positions, points)
-            if factors.shape[1] == 1:
-                firsts, seconds = (factors[:, :, None] * part for part in sums)
-                along = _product_over_grid(first, firsts) + _product_over_grid(second, seconds)
-                return along[:, None, :]
-            along = _product_over_features(first, sums[0])
-            along = along + _product_over_features(second, sums[1])
-            return jnp.einsum("giv,ga->iav", along, factors)
+            sine, cosine = _phases(positions, points, frequencies)
+            attended = []
+            if with_even:
+                attended.append(_over_grid(_scaled(query, cosine), cosines, even))
+                attended.append(_over_grid(_scaled(query, sine), sines, even))
+            if with_odd:
+                turned = jnp.stack([-query[..., 1], query[..., 0]], axis=-1)
+                attended.append(_over_grid(_scaled(turned, sine), cosines, odd))
+                attended.append(_over_grid(_scaled(turned, cosine), -sines, odd))
+            return sum(attended[1:], start=attended[0])
 
-        sums = sum_blocks(keys_values, (key, value, positions), block)
-        return map_blocks(queried, (query, positions), block)
+        sines, cosines = sum_blocks(keys_values, (key, value, positions), block)
+        return map_blocks(queried, (query * size**-0.5, positions), block)
 
-    grid = jnp.asarray(directions, query.dtype), jnp.asarray(weights, query.dtype)
-    points = block_size(len(directions), size * value.shape[1], _BLOCK_OF_SUMS)
+    grid = (
+        jnp.asarray(directions, query.dtype),
+        jnp.asarray(even, query.dtype),
+        jnp.asarray(odd, query.dtype),
+    )
+    points = block_size(len(directions), 2 * size * value.shape[1], _BLOCK_OF_SUMS)
     return sum_blocks(attend, grid, points)
+
+
+def _opposites_together(
+    directions: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One direction of every two opposite ones, and what its even and odd part count.
+
+    Attention along a direction is the sum of a part that does not change when the direction is
+    reversed, the cosine of phases, and one that changes sign, the sine. The former counts with the
+    sum of the weights of the two directions, the latter with their difference. Rules for the sphere
+    that are symmetric under inversion so take half of the directions, and functions on the sphere
+    of even or odd degree one of the parts.
+
+    Returns:
+        Directions, weights of the even parts, weights of the odd parts.
+    """
+    rounded = [tuple(direction) for direction in np.round(directions, 9) + 0.0]
+    number = {direction: i for i, direction in enumerate(rounded)}
+    opposite = [number.get(tuple(-x + 0.0 for x in direction)) for direction in rounded]
+    kept, even, odd = [], [], []
+    for i, j in enumerate(opposite):
+        other = np.zeros_like(weights[i])
+        if j is not None and opposite[j] == i:
+            if j < i:
+                continue
+            other = weights[j]
+        kept.append(i)
+        even.append(weights[i] + other)
+        odd.append(weights[i] - other)
+    rounding = 1e-12 * np.max(np.abs(weights), initial=0)
+    even, odd = (np.where(np.abs(part) > rounding, part, 0) for part in (even, odd))
+    return directions[kept], even, odd
+
+
+def _phases(
+    positions: Float[Array, "atoms 3"],
+    points: Float[Array, "points 3"],
+    frequencies: Float[Array, " pairs"],
+) -> tuple[Float[Array, "points pairs atoms"], Float[Array, "points pairs atoms"]]:
+    """Sines and cosines of the atoms' angles.
+
+    Atoms come last, so that what is done for every direction runs over contiguous memory.
+    """
+    return sine_and_cosine((points @ positions.T)[:, None, :] * frequencies[:, None])
+
+
+def _scaled(
+    features: Float[Array, "atoms channels pairs 2"], phases: Float[Array, "points pairs atoms"]
+) -> Float[Array, "points features atoms"]:
+    """Features times sines or cosines."""
+    product = jnp.moveaxis(features, 0, -1) * phases[:, None, :, None, :]
+    return product.reshape(phases.shape[0], -1, phases.shape[-1])
 
 
 def _outer_over_atoms(
@@ -137,19 +189,20 @@ def _outer_over_atoms(
     return jnp.einsum("gdj,jv->gdv", rotated, value)
 
 
-def _product_over_features(
-    rotated: Float[Array, "points features atoms"], sums: Float[Array, "points features values"]
-) -> Float[Array, "points atoms values"]:
-    return jnp.einsum("gdi,gdv->giv", rotated, sums)
-
-
-def _product_over_grid(
-    rotated: Float[Array, "points features atoms"], sums: Float[Array, "points features values"]
-) -> Float[Array, "atoms values"]:
-    """Product over points and features; in this order XLA need not transpose the larger array."""
+def _over_grid(
+    rotated: Float[Array, "points features atoms"],
+    sums: Float[Array, "points features values"],
+    factors: Float[Array, "points components"],
+) -> Float[Array, "atoms components values"]:
+    """Products over features, added up over the grid for each function on the sphere."""
     atoms, values = rotated.shape[-1], sums.shape[-1]
-    product = sums.reshape(-1, values).T @ rotated.reshape(-1, atoms)
-    return jax.lax.optimization_barrier(product).T
+    if factors.shape[1] > 1:
+        along = jnp.einsum("gdi,gdv->giv", rotated, sums)
+        return jnp.einsum("giv,ga->iav", along, factors)
+    # In this order XLA need not transpose the larger array.
+    weighted = (factors[:, :, None] * sums).reshape(-1, values)
+    product = weighted.T @ rotated.reshape(-1, atoms)
+    return jax.lax.optimization_barrier(product).T[:, None, :]
 
 
 #: Rotated elements of a block: atoms times grid points times query features.

@@ -68,6 +68,28 @@ def test_is_the_weighted_sum_over_directions(x64: None) -> None:
     assert_close(_attend(*inputs.arrays, directions, weights), expected, 1e-13)
 
 
+def test_any_directions_and_weights_do(x64: None) -> None:
+    # No two opposite; two opposite with different weights; one twice.
+    inputs, rng = Inputs.random(9), np.random.default_rng(9)
+    directions = rng.normal(size=(5, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    directions = np.concatenate([directions, -directions[1:3], directions[3:4]])
+    weights = rng.normal(size=(len(directions), 2))
+    expected = np.einsum("ga,igv->iav", weights, attention_along(inputs, directions))
+    assert_close(_attend(*inputs.arrays, directions, weights), expected, 1e-13)
+
+
+@pytest.mark.parametrize("points", [6, 26, 50, 302, 5810])
+def test_a_symmetric_rule_takes_half_of_its_directions(points: int) -> None:
+    directions, weights = _grid(points, 2)
+    kept, even, odd = quadrature_module._opposites_together(directions, weights)
+    assert len(kept) == points // 2
+    degrees = np.repeat([0, 1, 2], [1, 3, 5])
+    assert not even[:, degrees == 1].any()
+    assert not odd[:, degrees != 1].any()
+    np.testing.assert_allclose(even[:, 0].sum(), weights[:, 0].sum())
+
+
 def test_converges_to_the_exact_form(x64: None) -> None:
     inputs = Inputs.random(2)
     inputs.positions[:] *= 1.5

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import e3x
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.lax import PrecisionLike
 from jaxtyping import Array, Float
 
 from efa_zoo._typing import contract
+from efa_zoo.contractions import PathSegments, constant_product, sum_paths
 from efa_zoo.errors import ConfigError
 
 __all__ = ["Coupling", "Irreps", "clebsch_gordan", "repeat_degrees"]
@@ -135,25 +135,6 @@ class Coupling(NamedTuple):
         return weights * jnp.asarray(scale[:, None] / 0.8796256610342398, weights.dtype)
 
     @contract
-    def kernel(
-        self, weights: Float[Array, "{len(self.paths)} features"]
-    ) -> Float[Array, "components1 parities2 components2 parities3 components3 features"]:
-        """Constants times weights, as one array that is linear in the weights.
-
-        The parity channel of the first factor is fixed to one; couplings whose first factor has
-        two parity channels come as `[2 · components1, ...]`.
-        """
-        padded = jnp.concatenate([weights, jnp.zeros_like(weights[:1])])
-        table = padded[self.path_index]  # [p1, l1, p2, l2, p3, l3, features]
-        for axis, irreps in ((1, self.first), (3, self.second), (5, self.output)):
-            table = jnp.take(table, _degree_of_component(irreps.degree), axis=axis)
-        constants = clebsch_gordan(
-            self.first.degree, self.second.degree, self.output.degree, np.dtype(weights.dtype)
-        )
-        table = table * constants[None, :, None, :, None, :, None]
-        return table.reshape(-1, *table.shape[2:])
-
-    @contract
     def couple(
         self,
         product: Float[
@@ -162,7 +143,6 @@ class Coupling(NamedTuple):
             "{self.second.components} features",
         ],
         weights: Float[Array, "{len(self.paths)} features"] | None = None,
-        precision: PrecisionLike = None,
     ) -> Float[Array, "*batch parities3 components3 features"]:
         """Couple an outer product of the two factors, feature by feature.
 
@@ -171,16 +151,111 @@ class Coupling(NamedTuple):
                 coupling is linear, so sums over neighbours or grid points are taken before it.
                 The parity channels of the first factor are merged into its components.
             weights: one weight per path and feature, None for the constant 1.
-            precision: of the product, see `jax.lax.Precision`.
 
         Returns:
             The coupled features.
         """
+        batch, first = product.shape[:-4], self.first
+        rows = product.reshape(math.prod(batch), *product.shape[-4:])
+        sizes = [2 * l + 1 for l in range(first.degree + 1)] * first.parities
+        parts = iter(jnp.split(rows, np.cumsum(sizes)[:-1], axis=1))
+        blocks = {}
+        for p1 in range(first.parities):
+            for l1 in range(first.degree + 1):
+                channels = jnp.split(next(parts), self.second.parities, axis=2)
+                blocks |= {(p1, l1, p2): part[:, :, 0] for p2, part in enumerate(channels)}
+        coupled = self.couple_blocks(blocks, weights)
+        return coupled.reshape(*batch, *coupled.shape[1:])
+
+    def couple_blocks(
+        self,
+        products: Mapping[
+            tuple[int, int, int], Float[Array, "rows components1 components2 features"]
+        ],
+        weights: Float[Array, "{len(self.paths)} features"] | None = None,
+    ) -> Float[Array, "rows parities3 components3 features"]:
+        """The same for a product in pieces, which need not be put together.
+
+        Args:
+            products: for every parity channel and degree of the first factor, and parity channel
+                of the second, the products of their components.
+            weights: one weight per path and feature, None for the constant 1.
+
+        Returns:
+            The coupled features.
+        """
+        some = next(iter(products.values()))
+        rows, features = some.shape[0], some.shape[-1]
         if weights is None:
-            kernel = self.kernel(jnp.ones((len(self.paths), 1), product.dtype))[..., 0]
-            return jnp.einsum("...apbf,apbqc->...qcf", product, kernel, precision=precision)
-        kernel = self.kernel(weights)
-        return jnp.einsum("...apbf,apbqcf->...qcf", product, kernel, precision=precision)
+            weights = jnp.ones((len(self.paths), features), some.dtype)
+        pieces: dict[tuple[tuple[int, int, int], int | None], Array] = {}
+        for first, product in products.items():
+            if _all_degrees_at_once(self.second):
+                pieces[first, None] = product
+            else:
+                degrees = [l * l for l in range(1, self.second.degree + 1)]
+                parts = jnp.split(product, degrees, axis=2)
+                pieces |= {(first, l2): part for l2, part in enumerate(parts)}
+        blocks, segments = _coupling_blocks(self)
+        components = []
+        for block in blocks:
+            product = pieces[block.first, block.second_degree].reshape(rows, -1, features)
+            if not block.is_identity:
+                product = constant_product(jnp.asarray(block.constants, some.dtype), product)
+            components.append(product)
+        coupled = sum_paths(jnp.concatenate(components, axis=1), weights, segments)
+        return coupled.reshape(rows, self.output.parities, self.output.components, features)
+
+
+class _Block(NamedTuple):
+    """What a degree of the first factor and one or all of the second couple to.
+
+    Attributes:
+        first: parity channel and degree of the first factor, parity channel of the second.
+        second_degree: of the second factor, None for all.
+        constants: Clebsch-Gordan coefficients, from products to the components of all paths.
+    """
+
+    first: tuple[int, int, int]
+    second_degree: int | None
+    constants: np.ndarray
+
+    @property
+    def is_identity(self) -> bool:
+        """The components of the paths are the products."""
+        return np.array_equal(self.constants, np.eye(len(self.constants)))
+
+
+def _all_degrees_at_once(second: Irreps) -> bool:
+    # One matrix of constants for all degrees of the second factor, many of which are zero, is
+    # quicker than one for each, as long as they are few.
+    return second.degree <= 2
+
+
+@functools.cache
+def _coupling_blocks(coupling: Coupling) -> tuple[tuple[_Block, ...], PathSegments]:
+    """Blocks of products, and where the components of the paths go, which they give in order."""
+    first, second, output = coupling
+    table = clebsch_gordan(first.degree, second.degree, output.degree, np.dtype(np.float64))
+    groups: dict[tuple[tuple[int, int, int], int | None], list[int]] = {}
+    together = _all_degrees_at_once(second)
+    for number, (p1, l1, p2, l2, _, _) in enumerate(coupling.paths):
+        groups.setdefault(((p1, l1, p2), None if together else l2), []).append(number)
+    blocks, segments = [], []
+    for (left, degree2), numbers in groups.items():
+        rows = []
+        for number in numbers:
+            _, l1, _, l2, p3, l3 = coupling.paths[number]
+            constants = np.zeros((2 * l3 + 1, 2 * l1 + 1, second.components))
+            own2 = slice(l2**2, (l2 + 1) ** 2)
+            part = table[l1**2 : (l1 + 1) ** 2, own2, l3**2 : (l3 + 1) ** 2]
+            constants[:, :, own2] = np.moveaxis(part, -1, 0)
+            rows.append(constants if together else constants[:, :, own2])
+            segments.append((number, p3 * output.components + l3**2, 2 * l3 + 1))
+        matrix = np.concatenate(rows).reshape(sum(map(len, rows)), -1)
+        blocks.append(_Block(left, degree2, matrix))
+    outputs = output.parities * output.components
+    return tuple(blocks), PathSegments(tuple(segments), len(coupling.paths), outputs)
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from efa_zoo._typing import contract
 from efa_zoo.blocks import block_size, map_blocks
 from efa_zoo.config import ACTIVATIONS
+from efa_zoo.contractions import featurewise_product, matrix_product
 from efa_zoo.coupling import Coupling, Irreps, clebsch_gordan, repeat_degrees
 from efa_zoo.errors import ConfigError
 from efa_zoo.pairs import Pairs
@@ -257,6 +258,8 @@ class MessagePass(eqx.Module):
         """Pass messages along all pairs."""
         if self.coupling.output == _SCALARS:
             sum_neighbors, components = self._sum_to_scalars, self._scalar_parts(features)
+        elif self.coupling.second == _SCALARS:
+            sum_neighbors, components = self._sum_of_scalars, features
         else:
             sum_neighbors, components = self._sum_products, features
         if pairs.neighbors is None:
@@ -265,24 +268,46 @@ class MessagePass(eqx.Module):
         size = block_size(atoms, neighbors, _BLOCK_OF_PAIRS)
         return map_blocks(lambda block: sum_neighbors(block, components), pairs, size)
 
+    def _sum_of_scalars(
+        self, pairs: Pairs, features: Float[Array, "all_atoms 1 1 features"]
+    ) -> Float[Array, "atoms parities3 components3 features"]:
+        """Neighbour sum of filters times scalars, then their coupling."""
+        others = pairs.of_neighbors(features[:, 0, 0])
+        products = {}
+        for l, block in enumerate(self._blocks):
+            scaled = self._filter(pairs, l) * others
+            product = jnp.einsum("iaj,ijf->iaf", pairs.angular[:, block], scaled)
+            products[0, l, 0] = product[:, :, None]
+        return self.coupling.couple_blocks(products, self.weights)
+
     def _sum_products(
         self, pairs: Pairs, features: Float[Array, "all_atoms parities components features"]
     ) -> Float[Array, "atoms parities3 components3 features"]:
         """Neighbour sum of filters times features, then their coupling."""
-        others = pairs.of_neighbors(features)
-        shape = others.shape
-        products = []
+
+        def sum_neighbors(features: Array, radial: Array, angular: Array) -> list[Array]:
+            others = pairs.of_neighbors(features)
+            filters = radial[:, :, None] * jnp.swapaxes(angular, 1, 2)[..., None]
+            return [
+                featurewise_product(filters, others[:, :, parity])
+                for parity in range(features.shape[1])
+            ]
+
+        if pairs.radial.shape[0] < features.shape[0]:
+            # In a block of a loop, derivatives of second order would store for all blocks what is
+            # as large as the features of all pairs.
+            sum_neighbors = jax.checkpoint(sum_neighbors, prevent_cse=False)
+        products = {}
         for l, block in enumerate(self._blocks):
-            filters = self._filter(pairs, l)[:, :, None, None, :]
-            scaled = (filters * others).reshape(pairs.radial.shape[0], shape[1], -1)
-            products.append(jnp.einsum("iaj,ijx->iax", pairs.angular[:, block], scaled))
-        product = jnp.concatenate(products, axis=1)
-        product = product.reshape(*product.shape[:2], *shape[2:])
-        return self.coupling.couple(product, self.weights)
+            sums = sum_neighbors(features, self._filter(pairs, l), pairs.angular[:, block])
+            products |= {(0, l, parity): part for parity, part in enumerate(sums)}
+        return self.coupling.couple_blocks(products, self.weights)
 
     def _filter(self, pairs: Pairs, degree: int) -> Float[Array, "atoms neighbors features"]:
         """Filters of one degree."""
-        return jax.lax.optimization_barrier(pairs.radial @ self.filter[degree])
+        radial = pairs.radial.reshape(-1, pairs.radial.shape[-1])
+        filters = matrix_product(radial, self.filter[degree])
+        return filters.reshape(*pairs.radial.shape[:2], -1)
 
     @property
     def _blocks(self) -> list[slice]:
@@ -376,8 +401,14 @@ class TensorDense(eqx.Module):
         Array, "... {self.coupling.output.parities} {self.coupling.output.components} features"
     ]:
         """Multiply the two maps."""
-        first, second = jnp.split(self.dense(features), 2, axis=-1)
-        first = first.reshape(*first.shape[:-3], -1, first.shape[-1])
-        return self.coupling.couple(
-            first[..., :, None, None, :] * second[..., None, :, :, :], self.weights
-        )
+        batch, irreps = features.shape[:-3], self.coupling.first
+        both = self.dense(features).reshape(-1, *features.shape[-3:-1], 2 * features.shape[-1])
+        first, second = jnp.split(both, 2, axis=-1)
+        products = {
+            (p1, l1, p2): first[:, p1, l1**2 : (l1 + 1) ** 2, None] * second[:, p2, None]
+            for p1 in range(irreps.parities)
+            for l1 in range(irreps.degree + 1)
+            for p2 in range(irreps.parities)
+        }
+        coupled = self.coupling.couple_blocks(products, self.weights)
+        return coupled.reshape(*batch, *coupled.shape[1:])

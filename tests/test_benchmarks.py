@@ -31,6 +31,14 @@ from benchmarks.report import (
 )
 from benchmarks.structures import Structures
 
+from efa_zoo.contractions import (
+    PathSegments,
+    constant_product,
+    featurewise_product,
+    matrix_product,
+    sum_paths,
+)
+
 _DOCS = Path(__file__).parents[1] / "docs"
 
 _MACHINE = {
@@ -183,6 +191,17 @@ def test_operations_are_counted() -> None:
 
     jaxpr = jax.jit(function).trace(jnp.ones((3, 4)), jnp.ones((4, 5))).jaxpr
     assert count_operations(jaxpr) == 2 * 3 * 4 * 5 + 5 * 3 + 3
+
+
+def test_operations_of_contractions_are_counted() -> None:
+    def count(function: Any, *shapes: tuple[int, ...]) -> float:
+        return count_operations(jax.make_jaxpr(function)(*map(jnp.ones, shapes)))
+
+    assert count(matrix_product, (3, 4), (4, 5)) == 2 * 3 * 4 * 5
+    assert count(constant_product, (3, 4), (7, 4, 5)) == 2 * 7 * 3 * 4 * 5
+    assert count(featurewise_product, (2, 4, 3, 8), (2, 4, 5, 8)) == 2 * 2 * 8 * 3 * 4 * 5
+    segments = PathSegments(((0, 0, 3), (1, 0, 3)), num_paths=2, num_outputs=3)
+    assert count(lambda x, w: sum_paths(x, w, segments), (7, 6, 5), (2, 5)) == 2 * 7 * 6 * 5
 
 
 def test_deviations_are_relative_to_their_scale() -> None:

@@ -54,7 +54,7 @@ class TensorIntegration(eqx.Module):
             trainable: one weight per coupling path and feature instead of 1.
             dtype: of the computation, default that of the inputs.
             weights_dtype: of the weights, default is JAX's default float.
-            precision: of the products, see `jax.lax.Precision`.
+            precision: of the sum over the grid, see `jax.lax.Precision`.
             key: of the random weights, needed if `trainable`.
 
         Raises:
@@ -117,4 +117,4 @@ class TensorIntegration(eqx.Module):
     ) -> Float[Array, "*batch parities3 components3 features"]:
         """Couple a product that is integrated already."""
         weights = None if self.weights is None else self.weights.astype(product.dtype)
-        return self.coupling.couple(product, weights, precision=self.precision)
+        return self.coupling.couple(product, weights)

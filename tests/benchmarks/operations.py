@@ -42,6 +42,8 @@ def count_operations(jaxpr: Any) -> float:
             total += sum(inner)
         elif name == "dot_general":
             total += 2.0 * math.prod(equation.outvars[0].aval.shape) * _contracted(equation)
+        elif name.startswith(("matrix_product", "constant_product", "featurewise", "sum_paths")):
+            total += 2.0 * _multiplied(equation)
         elif name.startswith(("reduce", "argm", "scatter-add", "scatter_add")):
             total += math.prod(equation.invars[-1 if "scatter" in name else 0].aval.shape)
         elif name not in _FREE:
@@ -60,3 +62,16 @@ def _parts(params: dict[str, Any]) -> Iterator[Any]:
         for item in value if isinstance(value, tuple | list) else (value,):
             if hasattr(getattr(item, "jaxpr", item), "eqns"):
                 yield item
+
+
+def _multiplied(equation: Any) -> int:
+    """Products of two numbers in this library's own primitives."""
+    first, second, result = (x.aval.shape for x in (*equation.invars, *equation.outvars))
+    name = equation.primitive.name
+    if name.startswith(("matrix_product", "constant_product")):
+        return math.prod(result) * first[1]
+    if name.startswith("sum_paths"):
+        return max(math.prod(shape) for shape in (first, second, result))
+    inputs, _ = equation.params["subscripts"].split("->")
+    middle = dict(zip(inputs.replace(",", ""), (*first[1:3], *second[1:3]), strict=True))
+    return first[0] * math.prod(middle.values()) * first[3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import TypeAlias
@@ -16,8 +17,13 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from efa_zoo._typing import contract
 from efa_zoo.blocks import block_size, map_blocks
 from efa_zoo.config import ACTIVATIONS
-from efa_zoo.contractions import featurewise_product, matrix_product
-from efa_zoo.coupling import Coupling, Irreps, clebsch_gordan, repeat_degrees
+from efa_zoo.contractions import (
+    PathSegments,
+    featurewise_product,
+    matrix_product,
+    sum_paths,
+)
+from efa_zoo.coupling import Coupling, Irreps, clebsch_gordan
 from efa_zoo.errors import ConfigError
 from efa_zoo.pairs import Pairs
 
@@ -325,7 +331,7 @@ class MessagePass(eqx.Module):
         for l in range(degree + 1):
             path = self.coupling.path_index[0, l, l % 2 * second.pseudotensors, l, 0, 0]
             factors.append(_self_coupling(l) * self.weights[path])
-        return proper * repeat_degrees(jnp.stack(factors), degree, axis=0)
+        return sum_paths(proper, jnp.stack(factors), _one_path_of_each_degree(degree))
 
     def _sum_to_scalars(
         self, pairs: Pairs, parts: Float[Array, "all_atoms components features"]
@@ -341,6 +347,12 @@ class MessagePass(eqx.Module):
             total = total + self._filter(pairs, l) * projected
         total = jnp.sum(jax.lax.optimization_barrier(total), axis=1)
         return total[:, None, None, :]
+
+
+@functools.cache
+def _one_path_of_each_degree(degree: int) -> PathSegments:
+    paths = tuple((l, l * l, 2 * l + 1) for l in range(degree + 1))
+    return PathSegments(paths, num_paths=degree + 1, num_outputs=(degree + 1) ** 2)
 
 
 def _self_coupling(degree: int) -> float:

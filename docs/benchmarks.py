@@ -70,6 +70,12 @@ dozen rows do not run at the rate of large ones; in kernels of 100 µs and more 
 outside of matrix products, such as sines and cosines."""
 
 
+_LIMITS_OF_COMPILATION = """\
+Where compiling takes longer than the reference's ({}),
+blocks of atoms and of pairs are why: they keep the memory low, but become loops of their own in the
+forward pass, in the backward pass and in the derivatives of both, each of which is compiled."""
+
+
 # ---------------------------------------------------------------------------------------------
 # What was aimed for
 
@@ -243,6 +249,14 @@ def limits(results: Results) -> Iterator[Sequence[str]]:
         )
 
 
+def slowly_compiled(results: Results) -> Iterator[str]:
+    """The cases whose aim of compile time was missed."""
+    for aim in AIMS:
+        found = aim.found(results)
+        if found is not None and not found[1] and aim.what.endswith(", compile"):
+            yield aim.what.removesuffix(", compile")
+
+
 # ---------------------------------------------------------------------------------------------
 # The page
 
@@ -335,6 +349,9 @@ def section(results: Results, picture: str) -> Iterator[str]:
     missed = list(limits(results))
     if len(missed) > 1:
         yield f"{_LIMITS}\n\n{markdown(missed)}"
+    slow = list(slowly_compiled(results))
+    if slow:
+        yield _LIMITS_OF_COMPILATION.format("; ".join(slow))
     scaled = [record for record in measured if record["group"].startswith("Scaling")]
     if scaled:
         yield (

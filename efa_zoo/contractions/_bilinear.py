@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -46,13 +47,13 @@ def bilinear(
         The operation.
     """
     primitive = Primitive(name)
-    compiled: dict[tuple[tuple[str, Any], ...], Operation] = {}
+
+    @functools.cache
+    def compiled(**static: Any) -> Operation:
+        return jax.jit(lambda first, second: compute(first, second, **static))
 
     def evaluate(first: Array, second: Array, **static: Any) -> Array:
-        key = tuple(sorted(static.items()))
-        if key not in compiled:
-            compiled[key] = jax.jit(lambda first, second: compute(first, second, **static))
-        return compiled[key](first, second)
+        return compiled(**static)(first, second)
 
     def abstract(first: ShapedArray, second: ShapedArray, **static: Any) -> ShapedArray:
         return ShapedArray(shape(first.shape, second.shape, **static), first.dtype)

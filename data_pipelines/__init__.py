@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from data_pipelines.builders.structures import add_file
     from data_pipelines.datasets import BUILDERS, build, load_split, metadata
-    from data_pipelines.files import FileOptions, read_structures
+    from data_pipelines.files.reading import FileOptions, read_structures
     from data_pipelines.location import data_directory
     from data_pipelines.splitting import SplitOptions
     from data_pipelines.structure import Structure
-    from data_pipelines.structures import add_file
 
 __all__ = [
     "BUILDERS",
@@ -31,15 +31,15 @@ __all__ = [
 
 _HOMES = {
     "BUILDERS": "data_pipelines.datasets",
-    "FileOptions": "data_pipelines.files",
+    "FileOptions": "data_pipelines.files.reading",
     "SplitOptions": "data_pipelines.splitting",
     "Structure": "data_pipelines.structure",
-    "add_file": "data_pipelines.structures",
+    "add_file": "data_pipelines.builders.structures",
     "build": "data_pipelines.datasets",
     "data_directory": "data_pipelines.location",
     "load_split": "data_pipelines.datasets",
     "metadata": "data_pipelines.datasets",
-    "read_structures": "data_pipelines.files",
+    "read_structures": "data_pipelines.files.reading",
 }
 
 

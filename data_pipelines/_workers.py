@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from efa_zoo.errors import DataError
+from efa_zoo.base.errors import DataError
 
 
 def available_cores() -> int:

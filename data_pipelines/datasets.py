@@ -15,23 +15,23 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
+from data_pipelines.files.storage import from_example
 from data_pipelines.location import data_directory
-from data_pipelines.storage import from_example
 from data_pipelines.structure import Structure
-from efa_zoo.errors import DataError
+from efa_zoo.base.errors import DataError
 
 _logger = logging.getLogger(__name__)
 
 BUILDERS: Mapping[str, str] = {
-    "charge_dipole": "data_pipelines.charge_dipole:ChargeDipole",
-    "chains": "data_pipelines.chains:Chains",
-    "clusters": "data_pipelines.clusters:Clusters",
-    "cumulene": "data_pipelines.cumulene:Cumulene",
-    "dimers": "data_pipelines.dimers:Dimers",
-    "nacl_spheres": "data_pipelines.nacl_spheres:NaclSpheres",
-    "sn2": "data_pipelines.sn2:Sn2",
-    "structures": "data_pipelines.structures:Structures",
-    "two_atoms": "data_pipelines.two_atoms:TwoAtoms",
+    "charge_dipole": "data_pipelines.builders.charge_dipole:ChargeDipole",
+    "chains": "data_pipelines.builders.chains:Chains",
+    "clusters": "data_pipelines.builders.clusters:Clusters",
+    "cumulene": "data_pipelines.builders.cumulene:Cumulene",
+    "dimers": "data_pipelines.builders.dimers:Dimers",
+    "nacl_spheres": "data_pipelines.builders.nacl_spheres:NaclSpheres",
+    "sn2": "data_pipelines.builders.sn2:Sn2",
+    "structures": "data_pipelines.builders.structures:Structures",
+    "two_atoms": "data_pipelines.builders.two_atoms:TwoAtoms",
 }
 """Data sets by name, as `module:class`."""
 

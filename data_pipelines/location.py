@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from efa_zoo._files import user_cache
+from efa_zoo.base.files import user_cache
 
 ENVIRONMENT_VARIABLE = "EFA_ZOO_DATA"
 

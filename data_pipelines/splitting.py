@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from data_pipelines.structure import Structure
-from efa_zoo.errors import DataError
+from efa_zoo.base.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 """Splits that structures are dealt to; a file may assign them to `transfer` too."""

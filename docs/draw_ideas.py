@@ -18,7 +18,7 @@ from matplotlib.patches import Circle
 
 import efa_zoo
 from efa_zoo import Graph
-from efa_zoo._figures import COLORS, save_figure
+from efa_zoo.analysis.figures import COLORS, save_figure
 from efa_zoo.attention.grids import lebedev_grid, max_phase
 
 IMAGES = Path(__file__).parent / "images"

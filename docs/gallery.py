@@ -13,7 +13,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from efa_zoo.report import Results, compute, page, picture_name, to_markdown
+from efa_zoo.analysis.report import Results, compute, page, picture_name, to_markdown
 
 DOCS = Path(__file__).resolve().parent
 NUMBERS, PAGE, IMAGES = DOCS / "gallery.json", DOCS / "gallery.md", DOCS / "images"

@@ -19,9 +19,9 @@ from scipy.spatial.transform import Rotation
 import efa_zoo
 from efa_zoo import AttentionConfig, EnergyModel, Graph
 from efa_zoo.attention import EuclideanFastAttention
-from efa_zoo.coupling import Irreps
-from efa_zoo.energy import energy_and_forces
-from efa_zoo.potential import cast
+from efa_zoo.models.energy import energy_and_forces
+from efa_zoo.models.potential import cast
+from efa_zoo.nn import Irreps
 
 RESULTS = Path(__file__).parent / "symmetry.json"
 MODEL, EXAMPLE = "mpnn_efa_dimers", "ammonium_water"

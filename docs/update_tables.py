@@ -14,7 +14,7 @@ from pathlib import Path
 
 import efa_zoo
 from efa_zoo import Card
-from efa_zoo.report import model_table
+from efa_zoo.analysis.report import model_table
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

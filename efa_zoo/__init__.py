@@ -15,9 +15,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from efa_zoo.cards import Card
-from efa_zoo.compilation import use_compilation_cache
-from efa_zoo.config import (
+from efa_zoo.base.compilation import use_compilation_cache
+from efa_zoo.base.config import (
     AttentionConfig,
     FrequencyConfig,
     IntegrationConfig,
@@ -25,7 +24,7 @@ from efa_zoo.config import (
     ModelConfig,
     TrainingConfig,
 )
-from efa_zoo.errors import (
+from efa_zoo.base.errors import (
     ConfigError,
     DataError,
     EFAZooError,
@@ -36,13 +35,14 @@ from efa_zoo.errors import (
     UnknownModelError,
     WeightsError,
 )
-from efa_zoo.registry import card, example, list_examples, list_models, load
+from efa_zoo.models.hub.cards import Card
+from efa_zoo.models.hub.registry import card, example, list_examples, list_models, load
 
 if TYPE_CHECKING:
-    from efa_zoo.graph import Graph
-    from efa_zoo.mpnn import EnergyModel
-    from efa_zoo.potential import Potential
-    from efa_zoo.prediction import OutOfRangeWarning, Prediction, PredictionStream, predict
+    from efa_zoo.models.mpnn import EnergyModel
+    from efa_zoo.models.potential import Potential
+    from efa_zoo.models.prediction import OutOfRangeWarning, Prediction, PredictionStream, predict
+    from efa_zoo.structures.graph import Graph
 
 __version__ = "0.1.0"
 
@@ -81,13 +81,13 @@ __all__ = [
 # Public names that need JAX, and the module of each. No module may be called like one of these
 # names: importing it would replace the name by the module.
 _LAZY = {
-    "EnergyModel": "efa_zoo.mpnn",
-    "Graph": "efa_zoo.graph",
-    "OutOfRangeWarning": "efa_zoo.prediction",
-    "Potential": "efa_zoo.potential",
-    "Prediction": "efa_zoo.prediction",
-    "PredictionStream": "efa_zoo.prediction",
-    "predict": "efa_zoo.prediction",
+    "EnergyModel": "efa_zoo.models.mpnn",
+    "Graph": "efa_zoo.structures.graph",
+    "OutOfRangeWarning": "efa_zoo.models.prediction",
+    "Potential": "efa_zoo.models.potential",
+    "Prediction": "efa_zoo.models.prediction",
+    "PredictionStream": "efa_zoo.models.prediction",
+    "predict": "efa_zoo.models.prediction",
 }
 
 

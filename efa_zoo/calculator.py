@@ -14,14 +14,14 @@ from ase.calculators.calculator import Calculator, Parameters, all_changes
 from jaxtyping import Array, Float
 from numpy.typing import DTypeLike
 
-from efa_zoo.checks import OnOutOfRange, check_structure, float_type, on_out_of_range
-from efa_zoo.energy import energy_and_forces
-from efa_zoo.errors import InputError
-from efa_zoo.graph import Graph
-from efa_zoo.mpnn import EnergyModel
-from efa_zoo.neighbors import NeighborList, padded_atoms, within_cutoff
-from efa_zoo.potential import Potential, cast
-from efa_zoo.registry import load
+from efa_zoo.base.errors import InputError
+from efa_zoo.models.checks import OnOutOfRange, check_structure, float_type, on_out_of_range
+from efa_zoo.models.energy import energy_and_forces
+from efa_zoo.models.hub.registry import load
+from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.models.potential import Potential, cast
+from efa_zoo.structures.graph import Graph
+from efa_zoo.structures.neighbors import NeighborList, padded_atoms, within_cutoff
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -10,7 +10,7 @@ import jax
 import pytest
 from toys import make_model, make_recipe
 
-from efa_zoo.cards import Domain
+from efa_zoo.structures.domain import Domain
 
 # Tests compile much and run little: a sixth of their time is what LLVM spends on the last few
 # percent of speed. Commands that tests start inherit this.

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from efa_zoo.config import ModelConfig
-from efa_zoo.graph import Graph, stack
-from efa_zoo.mpnn import EnergyModel
+from efa_zoo.base.config import ModelConfig
+from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.structures.graph import Graph, stack
 from efa_zoo.training import Batch
 
 _CONFIG = ModelConfig(features=2, iterations=1)

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from efa_zoo.config import (
+from efa_zoo.base.config import (
     ACTIVATIONS,
     CUTOFF_FUNCTIONS,
     RADIAL_BASES,

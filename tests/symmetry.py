@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from efa_zoo.coupling import Coupling
+from efa_zoo.nn.coupling import Coupling
 
 _T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., Any])

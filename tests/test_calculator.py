@@ -25,11 +25,11 @@ from toys import make_model, read_all
 
 import efa_zoo
 from efa_zoo import calculator as calculator_module
+from efa_zoo.base.errors import InputError, UnknownModelError
 from efa_zoo.calculator import EFACalculator
-from efa_zoo.cards import Domain
-from efa_zoo.checks import OutOfRangeWarning
-from efa_zoo.errors import InputError, UnknownModelError
-from efa_zoo.graph import Graph
+from efa_zoo.models.checks import OutOfRangeWarning
+from efa_zoo.structures.domain import Domain
+from efa_zoo.structures.graph import Graph
 
 pytestmark = pytest.mark.usefixtures("zoo")
 

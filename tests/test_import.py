@@ -55,7 +55,8 @@ print("jax" in sys.modules)
 
 def test_names_do_not_depend_on_what_was_imported_before() -> None:
     code = """
-import efa_zoo.prediction, efa_zoo.cards, efa_zoo.registry, efa_zoo.potential
+import efa_zoo.models.prediction, efa_zoo.models.hub.cards, efa_zoo.models.hub.registry
+import efa_zoo.models.potential
 import efa_zoo
 print(*(type(getattr(efa_zoo, name)).__name__ for name in ("predict", "card", "load", "example")))
 """

@@ -78,7 +78,7 @@ def test_the_wheel_ships_the_library_and_its_data_and_nothing_else(wheel: Path) 
     assert {
         "efa_zoo/__init__.py",
         "efa_zoo/py.typed",
-        "efa_zoo/_examples/ammonium_water.extxyz",
+        "efa_zoo/models/hub/_examples/ammonium_water.extxyz",
         "efa_zoo/_data/zoo/shipped_toy.toml",
         "efa_zoo/_data/pretrained/shipped_toy.safetensors",
         "data_pipelines/__init__.py",

@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip("tensorflow_datasets")
 
 import efa_zoo
-from efa_zoo import errors
+from efa_zoo.base import errors
 
 ROOT = Path(efa_zoo.__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -27,9 +27,9 @@ REFERENCE = ROOT / "docs" / "reference"
 PACKAGES = (
     "efa_zoo",
     "efa_zoo.attention",
-    "efa_zoo.errors",
+    "efa_zoo.base.errors",
     "efa_zoo.interop.reference",
-    "efa_zoo.scan",
+    "efa_zoo.analysis.scan",
     "efa_zoo.simulation",
     "efa_zoo.training",
     "data_pipelines",
@@ -39,10 +39,10 @@ PACKAGES = (
 FREE = {
     "data_pipelines.metadata",
     "efa_zoo.calculator.EFACalculator.set",
-    "efa_zoo.cards.Card.cost",
-    "efa_zoo.cards.Card.metrics",
-    "efa_zoo.report.Experiment.panels",
-    "efa_zoo.report.ModelErrors.errors",
+    "efa_zoo.models.hub.cards.Card.cost",
+    "efa_zoo.models.hub.cards.Card.metrics",
+    "efa_zoo.analysis.report.Experiment.panels",
+    "efa_zoo.analysis.report.ModelErrors.errors",
 }
 
 

@@ -9,11 +9,12 @@ import jax
 from ase import Atoms
 from ase.io import read
 
-from efa_zoo.cards import Card, DataSource, Domain, WeightsFile, write_results
-from efa_zoo.config import ModelConfig
-from efa_zoo.mpnn import EnergyModel
-from efa_zoo.potential import Potential
-from efa_zoo.weights import named_arrays, save_weights
+from efa_zoo.base.config import ModelConfig
+from efa_zoo.models.hub.cards import Card, DataSource, WeightsFile, write_results
+from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.models.potential import Potential
+from efa_zoo.models.weights import named_arrays, save_weights
+from efa_zoo.structures.domain import Domain
 
 TOY_ZOO_FILE = """\
 # A network too small to be right about anything.

@@ -6,9 +6,9 @@ import e3x
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from efa_zoo._typing import contract
-from efa_zoo.attention.bessel import reduced_spherical_bessel_by_degree
-from efa_zoo.blocks import block_size, map_blocks
+from efa_zoo.base.contracts import contract
+from efa_zoo.ops.bessel import reduced_spherical_bessel_by_degree
+from efa_zoo.ops.chunks import block_size, map_blocks
 
 __all__ = ["attend_exact"]
 

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from efa_zoo._typing import contract
-from efa_zoo.flat import FlatLayout
+from efa_zoo.base.contracts import contract
+from efa_zoo.structures.flat import FlatLayout
 
 __all__ = ["attend_flat", "flat_layout"]
 

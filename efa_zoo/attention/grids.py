@@ -28,7 +28,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from efa_zoo.errors import ConfigError
+from efa_zoo.base.errors import ConfigError
 
 __all__ = [
     "check_grid",

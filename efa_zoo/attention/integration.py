@@ -8,9 +8,9 @@ import numpy as np
 from jax.lax import PrecisionLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from efa_zoo._typing import contract
-from efa_zoo.coupling import Coupling, Irreps
-from efa_zoo.errors import InputError
+from efa_zoo.base.contracts import contract
+from efa_zoo.base.errors import InputError
+from efa_zoo.nn.coupling import Coupling, Irreps
 
 __all__ = ["TensorIntegration"]
 

@@ -12,17 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from efa_zoo._typing import contract
 from efa_zoo.attention.cost import AttentionCost
 from efa_zoo.attention.exact import attend_exact
 from efa_zoo.attention.grids import check_grid, grid_for, lebedev_grid
 from efa_zoo.attention.integration import TensorIntegration
 from efa_zoo.attention.quadrature import attend_quadrature
 from efa_zoo.attention.rotary import FrequencyFunction, linear_frequencies
-from efa_zoo.config import AttentionConfig
-from efa_zoo.coupling import Irreps, repeat_degrees
-from efa_zoo.errors import ConfigError
-from efa_zoo.spherical import Dense, activation, change_irreps
+from efa_zoo.base.config import AttentionConfig
+from efa_zoo.base.contracts import contract
+from efa_zoo.base.errors import ConfigError
+from efa_zoo.nn.coupling import Irreps, repeat_degrees
+from efa_zoo.nn.dense import Dense, activation, change_irreps
 
 __all__ = ["EuclideanFastAttention"]
 

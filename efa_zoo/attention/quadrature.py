@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from efa_zoo._typing import contract
 from efa_zoo.attention.rotary import rotary_phases, rotate_pairs
-from efa_zoo.attention.trigonometry import sine_and_cosine
-from efa_zoo.blocks import block_size, map_blocks, sum_blocks
+from efa_zoo.base.contracts import contract
+from efa_zoo.ops.chunks import block_size, map_blocks, sum_blocks
+from efa_zoo.ops.trigonometry import sine_and_cosine
 
 __all__ = ["attend_along", "attend_quadrature"]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from efa_zoo.attention.grids import grid_for, max_phase
 from efa_zoo.attention.module import EuclideanFastAttention
-from efa_zoo.errors import ConfigError
+from efa_zoo.base.errors import ConfigError
 
 __all__ = ["FrequencyReport", "check_frequencies"]
 

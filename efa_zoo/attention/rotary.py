@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from efa_zoo._typing import contract
-from efa_zoo.attention.trigonometry import sine_and_cosine
-from efa_zoo.config import FrequencyConfig
+from efa_zoo.base.config import FrequencyConfig
+from efa_zoo.base.contracts import contract
+from efa_zoo.ops.trigonometry import sine_and_cosine
 
 __all__ = ["FrequencyFunction", "linear_frequencies", "rotary_phases", "rotate_pairs"]
 

@@ -12,11 +12,11 @@ import sys
 from collections.abc import Mapping, Sequence
 
 import efa_zoo
+from efa_zoo.base.compilation import CACHE_VARIABLE, use_compilation_cache
+from efa_zoo.base.errors import EFAZooError
 from efa_zoo.cli._common import log_to_stderr, print_
 from efa_zoo.cli._dispatch import HELP, command_call, show_help
 from efa_zoo.cli._interrupts import interruptible
-from efa_zoo.compilation import CACHE_VARIABLE, use_compilation_cache
-from efa_zoo.errors import EFAZooError
 
 __all__ = ["COMMANDS", "GROUPS", "main"]
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from efa_zoo import registry
-from efa_zoo.errors import InputError
+from efa_zoo.base.errors import InputError
+from efa_zoo.models.hub import registry
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -115,7 +115,7 @@ def range_warnings(where: str) -> Generator[None]:
     Args:
         where: begins every line's message, for example the file.
     """
-    from efa_zoo.checks import OutOfRangeWarning
+    from efa_zoo.models.checks import OutOfRangeWarning
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", OutOfRangeWarning)

@@ -18,10 +18,10 @@ import tyro
 from tyro.constructors import ConstructorRegistry
 from tyro.extras import SubcommandApp
 
+from efa_zoo.base.errors import InputError
 from efa_zoo.cli._common import print_
 from efa_zoo.cli._fields import REGISTRY
 from efa_zoo.cli._usage import usage_error
-from efa_zoo.errors import InputError
 
 __all__ = ["HELP", "command_call", "completion_script", "show_help"]
 

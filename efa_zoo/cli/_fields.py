@@ -15,7 +15,7 @@ from tyro.constructors import (
     StructTypeInfo,
 )
 
-from efa_zoo._docstrings import explained_fields
+from efa_zoo.base.docstrings import explained_fields
 
 __all__ = ["REGISTRY"]
 

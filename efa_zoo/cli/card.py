@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import efa_zoo
+from efa_zoo.base.config import to_table
 from efa_zoo.cli._common import Json, Name, dump, print_
-from efa_zoo.config import to_table
 
 
 def run(name: Name, /, *, json: Json = False) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from data_pipelines.monomers import MONOMERS
+from data_pipelines.sampling.monomers import MONOMERS
 from efa_zoo.cli._common import Json, dump, optional, output_file, print_
 
 
@@ -31,8 +31,8 @@ def run(
     """
     file = output_file(out, (".extxyz", ".xyz"))
     from data_pipelines._workers import available_cores
-    from data_pipelines.dimer_sampling import make_pair
-    from data_pipelines.extxyz import write_extxyz
+    from data_pipelines.files.extxyz import write_extxyz
+    from data_pipelines.sampling.dimers import make_pair
 
     structures = make_pair((first, second), count, seed=seed, workers=workers or available_cores())
     write_extxyz(file, structures)

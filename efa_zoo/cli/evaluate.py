@@ -7,12 +7,12 @@ from typing import Annotated
 from tyro.conf import arg
 
 import efa_zoo
-from data_pipelines.files import FileOptions
+from data_pipelines.files.reading import FileOptions
 from data_pipelines.splitting import SplitOptions
-from efa_zoo import registry
-from efa_zoo.cards import write_results
+from efa_zoo.base.errors import InputError
 from efa_zoo.cli._common import DataDir, Json, Name, dump, flag, optional, print_
-from efa_zoo.errors import InputError
+from efa_zoo.models.hub import registry
+from efa_zoo.models.hub.cards import write_results
 
 _READING = FileOptions()
 
@@ -58,7 +58,7 @@ def run(
         raise InputError("write: expected neither data nor split with it, for the card has all")
     if counts is not None and data is None:
         raise InputError("counts: given without data, expected a file to deal to splits")
-    from efa_zoo.evaluation import evaluate
+    from efa_zoo.analysis.evaluation import evaluate
 
     report = evaluate(
         name,

@@ -7,7 +7,8 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 import efa_zoo
-from efa_zoo._figures import PICTURES
+from efa_zoo.analysis.figures import PICTURES
+from efa_zoo.base.errors import InputError
 from efa_zoo.cli._common import (
     Charge,
     Json,
@@ -20,7 +21,6 @@ from efa_zoo.cli._common import (
     range_warnings,
     read_structures,
 )
-from efa_zoo.errors import InputError
 
 
 def run(
@@ -55,7 +55,7 @@ def run(
     structures = read_structures(file)
     if not 0 <= index < len(structures):
         raise InputError(f"index: got {index}, expected 0 to {len(structures) - 1}")
-    from efa_zoo.explain import draw_explanation, explain
+    from efa_zoo.analysis.explain import draw_explanation, explain
 
     try:
         with range_warnings(f"{structures[index].label}: "):

@@ -30,7 +30,7 @@ def run(
     """Write a model as one file that runs in any program with JAX, without efa_zoo's network.
 
     The file holds StableHLO for molecules of any size, energies and forces, and the model's card.
-    It is read again and compared with the model. `efa_zoo.export.load_exported` loads it.
+    It is read again and compared with the model. `efa_zoo.interop.export.load_exported` loads it.
 
     Examples:
       efa-zoo export mpnn_efa_dimers --out dimers.zip
@@ -38,7 +38,7 @@ def run(
     """
     path = output_file(out, (".zip",))
     efa_zoo.card(name)  # a wrong name or zoo file is refused before anything heavy is imported
-    from efa_zoo.export import export_model
+    from efa_zoo.interop.export import export_model
 
     names = [platform.strip() for platform in platforms.split(",") if platform.strip()]
     report = export_model(name, path, dtype=dtype, platforms=names, attention=attention)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 import efa_zoo
+from efa_zoo.base.errors import InputError
 from efa_zoo.cli._common import (
     EXAMPLE_PREFIX,
     Charge,
@@ -23,7 +24,6 @@ from efa_zoo.cli._common import (
     range_warnings,
     read_structures,
 )
-from efa_zoo.errors import InputError
 
 
 def run(

@@ -35,7 +35,7 @@ def run(
       efa-zoo new my.toml --from mpnn_efa_dimers --data structures/water
       efa-zoo train my.toml
     """
-    from efa_zoo.recipes import new_recipe
+    from efa_zoo.models.hub.recipes import new_recipe
 
     written = new_recipe(
         base,

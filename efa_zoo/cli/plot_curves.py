@@ -6,9 +6,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from efa_zoo._figures import PICTURES
+from efa_zoo.analysis.figures import PICTURES
+from efa_zoo.base.errors import InputError
 from efa_zoo.cli._common import Json, dump, output_file, print_
-from efa_zoo.errors import InputError
 
 
 def run(
@@ -33,7 +33,7 @@ def run(
     picture = output_file(out, PICTURES)
     if not runs:
         raise InputError("runs: got none, expected folders of training runs")
-    from efa_zoo.plots import draw_learning_curves, read_log
+    from efa_zoo.analysis.plots import draw_learning_curves, read_log
 
     draw_learning_curves([read_log(run) for run in runs], picture)
     print_(dump({"picture": str(picture)}) if json else f"picture: {picture}")

@@ -8,7 +8,8 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 import efa_zoo
-from efa_zoo._figures import PICTURES
+from efa_zoo.analysis.figures import PICTURES
+from efa_zoo.base.errors import InputError
 from efa_zoo.cli._common import (
     Charge,
     DataDir,
@@ -22,7 +23,6 @@ from efa_zoo.cli._common import (
     range_warnings,
     read_structures,
 )
-from efa_zoo.errors import InputError
 
 
 def run(
@@ -58,7 +58,7 @@ def run(
     if not files and (charge is not None or warn_out_of_range):
         option = "--warn-out-of-range" if warn_out_of_range else "--charge"
         raise InputError(f"{option}: given without files, expected structure files")
-    from efa_zoo.plots import draw_parity, parity_of_split, parity_of_structures
+    from efa_zoo.analysis.plots import draw_parity, parity_of_split, parity_of_structures
 
     if files:
         structures = [structure for file in files for structure in read_structures(file)]

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 import efa_zoo
-from efa_zoo._files import replacing, write_atomically
+from efa_zoo.base.errors import InputError
+from efa_zoo.base.files import replacing, write_atomically
 from efa_zoo.cli._common import (
     EXAMPLE_PREFIX,
     Charge,
@@ -30,12 +31,11 @@ from efa_zoo.cli._common import (
     print_,
     progress_bar,
 )
-from efa_zoo.errors import InputError
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from efa_zoo.prediction import Prediction
+    from efa_zoo.models.prediction import Prediction
 
 #: From this number of structures on a summary is printed, and no table beside a file.
 _MANY = 100
@@ -72,7 +72,7 @@ def run(
       efa-zoo predict mpnn_efa_dimers dimers.extxyz --json
       efa-zoo predict mpnn_efa_dimers a.xyz b.xyz --charge 1 --out results.extxyz --skip-bad
     """
-    from efa_zoo.prediction import PredictionStream
+    from efa_zoo.models.prediction import PredictionStream
 
     output = None if out is None else output_file(out, (".extxyz", ".xyz", ".json"), files)
     potential = efa_zoo.load(name)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 import efa_zoo
-from efa_zoo._files import replacing
+from efa_zoo.base.errors import InputError, SimulationError
+from efa_zoo.base.files import replacing
 from efa_zoo.cli._common import (
     EXAMPLE_PREFIX,
     Charge,
@@ -25,7 +26,6 @@ from efa_zoo.cli._common import (
     range_warnings,
     read_structures,
 )
-from efa_zoo.errors import InputError, SimulationError
 
 if TYPE_CHECKING:
     from efa_zoo.simulation import Relaxation

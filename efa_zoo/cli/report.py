@@ -31,8 +31,8 @@ def run(
       efa-zoo report
       efa-zoo report --only two_atoms chains --out two
     """
-    from efa_zoo.report import make_report
-    from efa_zoo.report.criteria import outcomes
+    from efa_zoo.analysis.report import make_report
+    from efa_zoo.analysis.report.criteria import outcomes
 
     report = make_report(out, only=only, data_dir=data_dir, published=published)
     judged = [outcome for _, outcome in outcomes(report.results) if outcome is not None]

@@ -10,7 +10,7 @@ import efa_zoo
 from efa_zoo.cli._common import DataDir, Json, Name, dump, optional, print_
 
 if TYPE_CHECKING:
-    from efa_zoo.scan import Scan
+    from efa_zoo.analysis.scan import Scan
 
 
 def run(
@@ -46,7 +46,7 @@ def run(
       efa-zoo scan mpnn_efa_charge_dipole --view distance
     """
     model = efa_zoo.card(name).name  # refused before anything heavy is imported
-    from efa_zoo.scan import draw_scans, scan
+    from efa_zoo.analysis.scan import draw_scans, scan
 
     found = scan([name, *compare], pair=pair, view=view, seed=seed, data_dir=data_dir)
     picture = draw_scans(

@@ -1,1 +1,1 @@
-"""Parameters and calling conventions of other implementations."""
+"""From and to other programs: the reference implementation, StableHLO. Imports `models`."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import units
 
-from efa_zoo.checks import ignore_out_of_range
-from efa_zoo.errors import InputError, SimulationError
+from efa_zoo.base.errors import InputError, SimulationError
+from efa_zoo.models.checks import ignore_out_of_range
 from efa_zoo.simulation.config import DynamicsConfig
 from efa_zoo.simulation.state import Limits, State
 

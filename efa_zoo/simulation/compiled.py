@@ -22,15 +22,15 @@ import numpy as np
 from ase import units
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from efa_zoo._typing import contract
-from efa_zoo.checks import Molecule
-from efa_zoo.energy import energy_and_forces
-from efa_zoo.graph import Graph, neighbor_matrix
-from efa_zoo.mpnn import EnergyModel
-from efa_zoo.neighbors import within_cutoff
-from efa_zoo.potential import Potential, cast
+from efa_zoo.base.contracts import contract
+from efa_zoo.models.checks import Molecule
+from efa_zoo.models.energy import energy_and_forces
+from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.models.potential import Potential, cast
 from efa_zoo.simulation.config import DynamicsConfig
 from efa_zoo.simulation.state import Limits, State
+from efa_zoo.structures.graph import Graph, neighbor_matrix
+from efa_zoo.structures.neighbors import within_cutoff
 
 __all__ = ["CompiledEngine"]
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from efa_zoo.errors import InputError
+from efa_zoo.base.errors import InputError
 
 __all__ = ["DynamicsConfig"]
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike
 
-from efa_zoo.checks import (
+from efa_zoo.base.errors import InputError, SimulationError
+from efa_zoo.models.checks import (
     Molecule,
     OnOutOfRange,
     check_structure,
@@ -22,9 +23,8 @@ from efa_zoo.checks import (
     on_out_of_range,
     problems_out_of_range,
 )
-from efa_zoo.errors import InputError, SimulationError
-from efa_zoo.potential import Potential
-from efa_zoo.registry import load
+from efa_zoo.models.hub.registry import load
+from efa_zoo.models.potential import Potential
 from efa_zoo.simulation.ase_engine import AseEngine
 from efa_zoo.simulation.compiled import CompiledEngine
 from efa_zoo.simulation.config import DynamicsConfig

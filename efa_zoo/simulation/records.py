@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from efa_zoo._files import write_atomically
-from efa_zoo.errors import InputError
+from efa_zoo.base.errors import InputError
+from efa_zoo.base.files import write_atomically
 from efa_zoo.simulation.state import State, temperature
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from efa_zoo.checks import OnOutOfRange, check_structure, ignore_out_of_range
-from efa_zoo.errors import InputError, SimulationError
-from efa_zoo.potential import Potential
-from efa_zoo.registry import load
+from efa_zoo.base.errors import InputError, SimulationError
+from efa_zoo.models.checks import OnOutOfRange, check_structure, ignore_out_of_range
+from efa_zoo.models.hub.registry import load
+from efa_zoo.models.potential import Potential
 from efa_zoo.simulation.bonds import changed_bonds
 from efa_zoo.simulation.records import append_frame
 

@@ -8,9 +8,9 @@ import numpy as np
 from ase import units
 from jaxtyping import Float
 
-from efa_zoo._elements import symbol
-from efa_zoo.cards import Card
-from efa_zoo.checks import OnOutOfRange, problems_out_of_range
+from efa_zoo.models.checks import OnOutOfRange, problems_out_of_range
+from efa_zoo.models.hub.cards import Card
+from efa_zoo.structures.elements import symbol
 
 __all__ = ["Limits", "State", "temperature"]
 

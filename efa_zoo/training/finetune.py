@@ -22,23 +22,24 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from efa_zoo._elements import ATOMIC_NUMBERS, symbol
-from efa_zoo._typing import JSON
-from efa_zoo.cards import Card, DataSource, Domain, FineTuning, WeightsFile, write_card
-from efa_zoo.config import TrainingConfig
-from efa_zoo.errors import ConfigError, DataError, TrainingError
-from efa_zoo.evaluation import HELD_BACK_FILE
-from efa_zoo.mpnn import EnergyModel
-from efa_zoo.potential import Potential
-from efa_zoo.registry import load
+from efa_zoo.analysis.evaluation import HELD_BACK_FILE
+from efa_zoo.base.config import TrainingConfig
+from efa_zoo.base.contracts import JSON
+from efa_zoo.base.errors import ConfigError, DataError, TrainingError
+from efa_zoo.models.hub.cards import Card, DataSource, FineTuning, WeightsFile, write_card
+from efa_zoo.models.hub.registry import load
+from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.models.potential import Potential
+from efa_zoo.models.weights import named_arrays, save_weights, weights_hash
+from efa_zoo.structures.domain import Domain
+from efa_zoo.structures.elements import ATOMIC_NUMBERS, symbol
 from efa_zoo.training.loop import Errors, Reminder, fit, mean_errors
 from efa_zoo.training.parameters import READOUT, trained_parameters
 from efa_zoo.training.references import References, choose_references
 from efa_zoo.training.run import covered_domain, repeat_isolated, require_places, training_cost
-from efa_zoo.weights import named_arrays, save_weights, weights_hash
 
 if TYPE_CHECKING:
-    from data_pipelines.files import FileOptions
+    from data_pipelines.files.reading import FileOptions
     from data_pipelines.splitting import SplitOptions
     from data_pipelines.structure import Structure
 
@@ -191,7 +192,7 @@ def finetune(
     Writes checkpoints and `log.csv` to the folder as it goes, and in the end the model,
     `<name>.toml` and `<name>.safetensors`, so that `efa_zoo.load(folder)` takes it. Its card says
     what it was made of, and its domain covers old and new structures. What was held back of a file
-    lies beside it, so that `efa_zoo.evaluation.evaluate(folder)` needs no other.
+    lies beside it, so that `efa_zoo.analysis.evaluation.evaluate(folder)` needs no other.
 
     Args:
         name_or_path: the model to start from, as `efa_zoo.load` takes it.
@@ -249,9 +250,9 @@ def finetune(
     old = _read_old(base, replay, refs, data_dir)
 
     # Imported here: reading data needs packages that the library itself does not.
-    from data_pipelines.batching import BatchPlan, NumpyBatches
-    from data_pipelines.buckets import choose_buckets
-    from data_pipelines.replay import Replay
+    from data_pipelines.batches.batching import BatchPlan, NumpyBatches
+    from data_pipelines.batches.buckets import choose_buckets
+    from data_pipelines.batches.replay import Replay
 
     cutoff = base.model.message_passing.cutoff
     everything = [*new.structures, *old.training, *old.validation]
@@ -351,7 +352,7 @@ def _read_new(
     data_dir: str | os.PathLike[str] | None,
 ) -> _New:
     from data_pipelines import BUILDERS
-    from data_pipelines.files import log_inspection, read_file
+    from data_pipelines.files.reading import log_inspection, read_file
     from data_pipelines.splitting import SplitOptions, deal
 
     if isinstance(data, str) and data.partition("/")[0] in BUILDERS:
@@ -411,7 +412,7 @@ def _read_old(
 ) -> _Old:
     """The base model's data on the new scale of energy."""
     from data_pipelines import load_split
-    from data_pipelines.energies import move_to_references
+    from data_pipelines.labels.energies import move_to_references
 
     name = base.data.name
     try:
@@ -470,7 +471,7 @@ def _write(
 ) -> None:
     """Write what was held back, the weights, and then the card that makes them valid."""
     if new.sha256:
-        from data_pipelines.arrays import write_npz
+        from data_pipelines.files.arrays import write_npz
 
         kept = [(s, split) for split, members in new.held_back.items() for s in members]
         structures, splits = zip(*kept, strict=True)

@@ -18,14 +18,14 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array
 
-from efa_zoo._files import write_atomically
-from efa_zoo.config import TrainingConfig, to_table
-from efa_zoo.errors import DataError, TrainingError
-from efa_zoo.mpnn import EnergyModel
-from efa_zoo.training.batch import Batch
+from efa_zoo.base.config import TrainingConfig, to_table
+from efa_zoo.base.errors import DataError, TrainingError
+from efa_zoo.base.files import write_atomically
+from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.models.weights import load_weights, save_weights
+from efa_zoo.structures.batch import Batch
 from efa_zoo.training.loss import batch_errors
 from efa_zoo.training.step import TrainingState, initial_state, training_step
-from efa_zoo.weights import load_weights, save_weights
 
 __all__ = ["BatchSource", "Errors", "Reminder", "fit", "mean_errors"]
 

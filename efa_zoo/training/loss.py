@@ -9,12 +9,12 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from efa_zoo._typing import contract
-from efa_zoo.blocks import sum_blocks
-from efa_zoo.config import TrainingConfig
-from efa_zoo.energy import batch_energy_and_forces, molecules_at_once
-from efa_zoo.graph import Graph
-from efa_zoo.training.batch import Batch
+from efa_zoo.base.config import TrainingConfig
+from efa_zoo.base.contracts import contract
+from efa_zoo.models.energy import batch_energy_and_forces, molecules_at_once
+from efa_zoo.ops.chunks import sum_blocks
+from efa_zoo.structures.batch import Batch
+from efa_zoo.structures.graph import Graph
 
 __all__ = ["batch_errors", "batch_loss", "batch_loss_and_gradient"]
 

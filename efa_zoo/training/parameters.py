@@ -9,9 +9,9 @@ from typing import TypeVar
 import equinox as eqx
 import jax
 
-from efa_zoo.config import TrainingConfig
-from efa_zoo.errors import ConfigError
-from efa_zoo.weights import named_arrays, tensor_name
+from efa_zoo.base.config import TrainingConfig
+from efa_zoo.base.errors import ConfigError
+from efa_zoo.models.weights import named_arrays, tensor_name
 
 __all__ = ["READOUT", "body_mask", "frozen_mask", "trained_parameters"]
 

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64
 
-from efa_zoo._elements import ATOMIC_NUMBERS
-from efa_zoo.cards import Card
-from efa_zoo.errors import ConfigError
-from efa_zoo.mpnn import EnergyModel
-from efa_zoo.potential import Potential
-from efa_zoo.training.batch import Batch
+from efa_zoo.base.errors import ConfigError
+from efa_zoo.models.hub.cards import Card
+from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.models.potential import Potential
+from efa_zoo.structures.batch import Batch
+from efa_zoo.structures.elements import ATOMIC_NUMBERS
 
 if TYPE_CHECKING:
     from data_pipelines.structure import Structure
@@ -69,7 +69,7 @@ def choose_references(
     Raises:
         ConfigError: `wish` is anything else.
     """
-    from data_pipelines.energies import (
+    from data_pipelines.labels.energies import (
         extend_reference_energies,
         refit_reference_energies,
         relative_energies,
@@ -119,8 +119,8 @@ def _network_energies(
     potential: Potential, structures: Sequence[Structure]
 ) -> Float64[np.ndarray, " structures"]:
     """What the network says about structures, relative to their elements, in eV."""
-    from data_pipelines.batching import BatchPlan, NumpyBatches
-    from data_pipelines.buckets import choose_buckets
+    from data_pipelines.batches.batching import BatchPlan, NumpyBatches
+    from data_pipelines.batches.buckets import choose_buckets
 
     cutoff = potential.card.model.message_passing.cutoff
     buckets = choose_buckets(structures, cutoff, _BATCH, max_buckets=1)

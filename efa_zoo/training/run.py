@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Literal
 import jax
 import numpy as np
 
-from efa_zoo._elements import symbol
-from efa_zoo._files import write_atomically
-from efa_zoo.cards import Card, Domain, WeightsFile, write_results
-from efa_zoo.errors import ConfigError, DataError, TrainingError
-from efa_zoo.evaluation import evaluate
-from efa_zoo.mpnn import EnergyModel
-from efa_zoo.registry import find
+from efa_zoo.analysis.evaluation import evaluate
+from efa_zoo.base.errors import ConfigError, DataError, TrainingError
+from efa_zoo.base.files import write_atomically
+from efa_zoo.models.hub.cards import Card, WeightsFile, write_results
+from efa_zoo.models.hub.registry import find
+from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.models.weights import named_arrays, save_weights
+from efa_zoo.structures.domain import Domain
+from efa_zoo.structures.elements import symbol
 from efa_zoo.training.loop import BatchSource, fit
-from efa_zoo.weights import named_arrays, save_weights
 
 if TYPE_CHECKING:
     from data_pipelines.structure import Structure
@@ -84,10 +85,10 @@ def train(
 
     # Imported here: reading data needs packages that the library itself does not.
     from data_pipelines import load_split
-    from data_pipelines.batching import BatchPlan, NumpyBatches
-    from data_pipelines.buckets import choose_buckets
-    from data_pipelines.energies import fit_reference_energies
-    from data_pipelines.streaming import TensorFlowBatches
+    from data_pipelines.batches.batching import BatchPlan, NumpyBatches
+    from data_pipelines.batches.buckets import choose_buckets
+    from data_pipelines.batches.streaming import TensorFlowBatches
+    from data_pipelines.labels.energies import fit_reference_energies
 
     config, cutoff = card.training, card.model.message_passing.cutoff
     structures = load_split(card.data.name, "train", data_dir=data_dir)

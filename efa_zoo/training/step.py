@@ -11,9 +11,9 @@ import optax
 import optax.contrib
 from jaxtyping import Array, Float, Int
 
-from efa_zoo.config import TrainingConfig
-from efa_zoo.mpnn import EnergyModel
-from efa_zoo.training.batch import Batch
+from efa_zoo.base.config import TrainingConfig
+from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.structures.batch import Batch
 from efa_zoo.training.loss import batch_loss_and_gradient
 from efa_zoo.training.parameters import body_mask, frozen_mask, trained_parameters
 

@@ -13,9 +13,9 @@ from scipy.spatial.transform import Rotation
 from sphere import Inputs, attention_along, integral, sphere_rule
 from symmetry import MOTIONS, assert_close, quick_jit
 
-from efa_zoo._typing import CONTRACTS
 from efa_zoo.attention import attend_exact
 from efa_zoo.attention.quadrature import attend_along
+from efa_zoo.base.contracts import CONTRACTS
 
 
 def _exact(degree: int, *arrays: jax.Array) -> jax.Array:

@@ -27,7 +27,7 @@ from efa_zoo.attention.grids import (
     lebedev_rules,
     max_phase,
 )
-from efa_zoo.errors import ConfigError
+from efa_zoo.base.errors import ConfigError
 
 _TOLERANCES = [1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8]
 _SMALL_RULES = [num for num in lebedev_rules() if num <= 1202]

@@ -12,10 +12,10 @@ import pytest
 from jaxtyping import TypeCheckError
 from symmetry import MOTIONS, assert_close, filled, quick_jit, tensor_kernel
 
-from efa_zoo._typing import CONTRACTS
 from efa_zoo.attention import TensorIntegration
-from efa_zoo.coupling import Irreps
-from efa_zoo.errors import ConfigError, InputError
+from efa_zoo.base.contracts import CONTRACTS
+from efa_zoo.base.errors import ConfigError, InputError
+from efa_zoo.nn.coupling import Irreps
 
 _GRID, _FEATURES = 5, 2
 _WEIGHTS = np.linspace(0.1, 0.3, _GRID)

@@ -20,15 +20,15 @@ from jaxtyping import TypeCheckError
 from sphere import Inputs, attention_along, harmonics, sphere_rule
 from symmetry import MOTIONS, assert_close, filled, quick_jit, tensor_kernel
 
-from efa_zoo._typing import CONTRACTS
 from efa_zoo.attention import EuclideanFastAttention, check_frequencies
 from efa_zoo.attention import module as attention_module
 from efa_zoo.attention.cost import AttentionCost
 from efa_zoo.attention.grids import grid_for, max_phase
 from efa_zoo.attention.rotary import linear_frequencies
-from efa_zoo.config import ACTIVATIONS, AttentionConfig, FrequencyConfig, IntegrationConfig
-from efa_zoo.coupling import Irreps
-from efa_zoo.errors import ConfigError
+from efa_zoo.base.config import ACTIVATIONS, AttentionConfig, FrequencyConfig, IntegrationConfig
+from efa_zoo.base.contracts import CONTRACTS
+from efa_zoo.base.errors import ConfigError
+from efa_zoo.nn.coupling import Irreps
 
 _ATOMS, _FEATURES = 3, 4
 _FREQUENCIES = FrequencyConfig(max_frequency=3.0, max_length=4.0)

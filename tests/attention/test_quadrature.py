@@ -15,12 +15,12 @@ from jaxtyping import TypeCheckError
 from sphere import Inputs, attention_along, integral
 from symmetry import MOTIONS, assert_close, quick_jit
 
-from efa_zoo._typing import CONTRACTS
 from efa_zoo.attention import attend_exact, attend_quadrature
 from efa_zoo.attention import quadrature as quadrature_module
 from efa_zoo.attention.grids import lebedev_grid
 from efa_zoo.attention.rotary import linear_frequencies, rotary_phases, rotate_pairs
-from efa_zoo.config import FrequencyConfig
+from efa_zoo.base.config import FrequencyConfig
+from efa_zoo.base.contracts import CONTRACTS
 
 
 @functools.cache

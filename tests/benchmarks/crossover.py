@@ -92,8 +92,8 @@ def _auto(degree: int, features: int, grid: int, integration: bool) -> int:
     import jax
 
     from efa_zoo.attention import EuclideanFastAttention
-    from efa_zoo.config import AttentionConfig, IntegrationConfig
-    from efa_zoo.coupling import Irreps
+    from efa_zoo.base.config import AttentionConfig, IntegrationConfig
+    from efa_zoo.nn.coupling import Irreps
 
     coupled = IntegrationConfig(spherical_degree=degree, degree=degree, pseudotensors=False)
     config = AttentionConfig(

@@ -81,7 +81,7 @@ def _split(module: Any) -> tuple[Any, Callable[[Any], Any]]:
 
 def _flat_pairs(molecules: Molecules, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
     """Atom and neighbour of every pair, atoms counted over all molecules."""
-    from efa_zoo.graph import neighbor_matrix
+    from efa_zoo.structures.graph import neighbor_matrix
 
     atoms = molecules.numbers.shape[1]
     centers, others = [], []
@@ -153,9 +153,9 @@ class NetworkProblem:
         import equinox as eqx
         import jax
 
-        from efa_zoo.interop._options import ModelOptions
-        from efa_zoo.interop._parameters import model_recipe
-        from efa_zoo.mpnn import EnergyModel
+        from efa_zoo.interop.reference._options import ModelOptions
+        from efa_zoo.interop.reference._parameters import model_recipe
+        from efa_zoo.models.mpnn import EnergyModel
 
         config = ModelOptions.of(keywords).to_config("auto")
         template = eqx.filter_eval_shape(EnergyModel, config, key=jax.random.key(0))
@@ -163,13 +163,13 @@ class NetworkProblem:
 
     def ours(self) -> Work:
         """The work by this library."""
-        from efa_zoo.config import TrainingConfig
-        from efa_zoo.energy import batch_energy_and_forces
-        from efa_zoo.graph import Graph, stack
+        from efa_zoo.base.config import TrainingConfig
         from efa_zoo.interop.reference import energy_model
+        from efa_zoo.models.energy import batch_energy_and_forces
+        from efa_zoo.models.weights import named_arrays
+        from efa_zoo.structures.graph import Graph, stack
         from efa_zoo.training import Batch
         from efa_zoo.training.loss import batch_loss_and_gradient
-        from efa_zoo.weights import named_arrays
 
         molecules = self.structures.make()
         keywords = self._keywords(molecules)
@@ -216,7 +216,7 @@ class NetworkProblem:
         from euclidean_fast_attention.model import EnergyModel
 
         from efa_zoo.interop.reference import energy_model
-        from efa_zoo.weights import named_arrays
+        from efa_zoo.models.weights import named_arrays
 
         molecules = self.structures.make()
         keywords = self._keywords(molecules)
@@ -269,7 +269,7 @@ def _with_our_radial_functions(model: Any) -> Any:
     import equinox as eqx
     import jax
 
-    from efa_zoo.mpnn import EnergyModel
+    from efa_zoo.models.mpnn import EnergyModel
 
     options = model.config.message_passing
     ours = dataclasses.replace(options, radial_basis=options.radial_basis.removeprefix("e3x_"))
@@ -354,7 +354,7 @@ class AttentionProblem:
         import jax.numpy as jnp
 
         from efa_zoo.interop.reference import attention
-        from efa_zoo.weights import named_arrays
+        from efa_zoo.models.weights import named_arrays
 
         molecules = self.structures.make()
         keywords = self._keywords(molecules)
@@ -397,7 +397,7 @@ class AttentionProblem:
         from euclidean_fast_attention.fast_attention import EuclideanFastAttention
 
         from efa_zoo.interop.reference import attention
-        from efa_zoo.weights import named_arrays
+        from efa_zoo.models.weights import named_arrays
 
         molecules = self.structures.make()
         keywords = self._keywords(molecules)
@@ -460,8 +460,8 @@ class MessagePassProblem:
         import equinox as eqx
         import jax
 
-        from efa_zoo.coupling import Irreps
-        from efa_zoo.spherical import MessagePass
+        from efa_zoo.nn import MessagePass
+        from efa_zoo.nn.coupling import Irreps
 
         return eqx.filter_eval_shape(
             MessagePass,
@@ -491,11 +491,11 @@ class MessagePassProblem:
         import jax
         import jax.numpy as jnp
 
-        from efa_zoo.config import MessagePassingConfig
-        from efa_zoo.graph import Graph, stack
-        from efa_zoo.interop._parameters import flatten, make
-        from efa_zoo.pairs import pair_basis
-        from efa_zoo.weights import named_arrays
+        from efa_zoo.base.config import MessagePassingConfig
+        from efa_zoo.interop.reference._parameters import flatten, make
+        from efa_zoo.models.weights import named_arrays
+        from efa_zoo.nn.basis import pair_basis
+        from efa_zoo.structures.graph import Graph, stack
 
         molecules = self.structures.make()
         recipe = self._recipe()
@@ -543,8 +543,8 @@ class MessagePassProblem:
         import jax
         import jax.numpy as jnp
 
-        from efa_zoo.interop._parameters import flatten, make
-        from efa_zoo.weights import named_arrays
+        from efa_zoo.interop.reference._parameters import flatten, make
+        from efa_zoo.models.weights import named_arrays
 
         molecules = self.structures.make()
         recipe = self._recipe()

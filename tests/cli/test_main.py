@@ -281,7 +281,7 @@ def test_an_interrupt_is_not_lost_where_exceptions_are(monkeypatch: pytest.Monke
 INTERRUPTED = {
     "predict toy dimers.extxyz --out results.extxyz": ("results.extxyz", "ase.io.write"),
     "relax toy dimers.extxyz --steps 1": ("dimers_relaxed.extxyz", "ase.io.write"),
-    "export toy --out toy.zip": ("toy.zip", "efa_zoo.export._archive.write"),
+    "export toy --out toy.zip": ("toy.zip", "efa_zoo.interop.export._archive.write"),
     "data pair water water --out pair.extxyz": ("pair.extxyz", "ase.io.write"),
 }
 
@@ -305,8 +305,8 @@ def test_an_interrupt_while_writing_leaves_the_old_file(
         forces=np.ones((2, 3)),
         total_charge=0,
     )
-    monkeypatch.setattr("data_pipelines.dimer_sampling.make_pair", lambda *_, **__: [structure])
-    monkeypatch.setattr("efa_zoo.export.writing.make_program", lambda *_: b"")
+    monkeypatch.setattr("data_pipelines.sampling.dimers.make_pair", lambda *_, **__: [structure])
+    monkeypatch.setattr("efa_zoo.interop.export.writing.make_program", lambda *_: b"")
     dimers()
     Path(file).write_text("whole", encoding="utf-8")
     before = sorted(Path().iterdir())
@@ -323,7 +323,7 @@ def test_an_interrupt_leaves_the_old_file_whole(workplace: Path) -> None:
 import signal, sys, time
 from pathlib import Path
 import efa_zoo.cli.card
-from efa_zoo._files import replacing
+from efa_zoo.base.files import replacing
 from efa_zoo.cli import main
 
 def run(name: str) -> None:

@@ -9,8 +9,8 @@ import pytest
 from commands import fail, succeed
 
 import efa_zoo
-from efa_zoo.cards import Card
-from efa_zoo.config import from_table
+from efa_zoo.base.config import from_table
+from efa_zoo.models.hub.cards import Card
 
 
 def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 from commands import succeed
 
-from data_pipelines.files import FileOptions
+from data_pipelines.files.reading import FileOptions
 from data_pipelines.splitting import SplitOptions
 from efa_zoo.cli import COMMANDS
 from efa_zoo.cli._common import dump
@@ -45,7 +45,7 @@ class Recorder:
             },
         ),
         (
-            "efa_zoo.evaluation.evaluate",
+            "efa_zoo.analysis.evaluation.evaluate",
             "evaluate toy --data-dir there",
             {
                 "data": None,
@@ -56,7 +56,7 @@ class Recorder:
             },
         ),
         (
-            "efa_zoo.evaluation.evaluate",
+            "efa_zoo.analysis.evaluation.evaluate",
             "evaluate toy --data md.extxyz --charge 0 --counts 15 5 5",
             {
                 "data": "md.extxyz",
@@ -67,7 +67,7 @@ class Recorder:
             },
         ),
         (
-            "efa_zoo.evaluation.evaluate",
+            "efa_zoo.analysis.evaluation.evaluate",
             "evaluate toy --split test curves",
             {
                 "data": None,
@@ -100,14 +100,14 @@ def test_options_reach_the_function(
 def test_an_evaluation_can_be_json(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("efa_zoo.evaluation.evaluate", Recorder())
+    monkeypatch.setattr("efa_zoo.analysis.evaluation.evaluate", Recorder())
     assert json.loads(succeed(capsys, "evaluate", "toy", "--json")) == {"energy_mae": 0.5}
 
 
 #: Commands whose work is done elsewhere, the function that does it, and what they print as JSON.
 JSON = {
     "train toy --out here": ("efa_zoo.training.train", {"folder": "done"}),
-    "new my.toml --from toy": ("efa_zoo.recipes.new_recipe", {"file": "done"}),
+    "new my.toml --from toy": ("efa_zoo.models.hub.recipes.new_recipe", {"file": "done"}),
     "import there --config c.toml --out here": (
         "efa_zoo.interop.reference.import_checkpoint",
         {"folder": "done"},

@@ -10,12 +10,12 @@ import jax
 import numpy as np
 import pytest
 
-from data_pipelines.batching import BatchPlan, NumpyBatches
-from data_pipelines.buckets import Bucket, choose_buckets
+from data_pipelines.batches.batching import BatchPlan, NumpyBatches
+from data_pipelines.batches.buckets import Bucket, choose_buckets
 from data_pipelines.structure import Structure
-from efa_zoo.errors import DataError
-from efa_zoo.graph import neighbor_matrix
-from efa_zoo.training.batch import Batch
+from efa_zoo.base.errors import DataError
+from efa_zoo.structures.batch import Batch
+from efa_zoo.structures.graph import neighbor_matrix
 
 CUTOFF = 3.0
 REFERENCES = {1: -0.5, 6: -38.0, 8: -75.0}

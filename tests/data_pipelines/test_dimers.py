@@ -16,15 +16,15 @@ pytest.importorskip("tblite")
 pytest.importorskip("tensorflow_datasets")
 
 from data_pipelines import build, load_split, metadata
-from data_pipelines.dimer_sampling import (
+from data_pipelines.labels.labelling import charges_hold
+from data_pipelines.sampling.dimers import (
     TRANSFER_PAIRS,
     UNLABELLED_PAIRS,
     DimerSettings,
     make_dimers,
 )
-from data_pipelines.labelling import charges_hold
-from data_pipelines.monomers import MONOMERS
-from efa_zoo.errors import DataError
+from data_pipelines.sampling.monomers import MONOMERS
+from efa_zoo.base.errors import DataError
 
 SMALL = DimerSettings(
     monomers=("hydrogen_fluoride", "fluoride"), per_pair=4, per_monomer=2, curves_per_pair=1
@@ -40,7 +40,7 @@ def test_building_twice_gives_the_same_bytes(tiny_data_dir: Path, tmp_path: Path
 
 
 def test_what_is_stored_is_what_was_labelled(tiny_data_dir: Path) -> None:
-    from data_pipelines.dimers import Dimers
+    from data_pipelines.builders.dimers import Dimers
 
     made = make_dimers(Dimers.builder_configs["tiny"].settings, workers=2)  # pyright: ignore
     for split, structures in made.splits.items():

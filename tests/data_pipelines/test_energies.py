@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from data_pipelines.energies import (
+from data_pipelines.labels.energies import (
     extend_reference_energies,
     fit_reference_energies,
     move_to_references,
@@ -16,7 +16,7 @@ from data_pipelines.energies import (
     relative_energies,
 )
 from data_pipelines.structure import Structure
-from efa_zoo.errors import DataError
+from efa_zoo.base.errors import DataError
 
 TRUE = {1: -13.25, 6: -58.5, 8: -112.125}
 

@@ -18,9 +18,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from data_pipelines import Structure
-from data_pipelines.files import FileOptions, read_file, read_structures
-from data_pipelines.units import DIPOLE_UNITS, ENERGY_UNITS, LENGTH_UNITS, force_factor
-from efa_zoo.errors import DataError
+from data_pipelines.files.reading import FileOptions, read_file, read_structures
+from data_pipelines.labels.units import DIPOLE_UNITS, ENERGY_UNITS, LENGTH_UNITS, force_factor
+from efa_zoo.base.errors import DataError
 
 Make = Callable[[Path, list[Structure]], None]
 

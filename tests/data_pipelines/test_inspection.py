@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_pipelines import Structure
-from data_pipelines.inspection import find_duplicates, inspect
+from data_pipelines.files.inspection import find_duplicates, inspect
 
 Make = Callable[..., Structure]
 

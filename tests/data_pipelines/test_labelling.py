@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_pipelines._workers import Failure
-from data_pipelines.labelling import (
+from data_pipelines.labels.labelling import (
     Label,
     Molecule,
     charges_hold,

@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data_pipelines.labelling import Molecule, label
-from data_pipelines.monomers import BOLTZMANN, MASSES, MONOMERS, RelaxedMonomer, distort, relax
+from data_pipelines.labels.labelling import Molecule, label
+from data_pipelines.sampling.monomers import (
+    BOLTZMANN,
+    MASSES,
+    MONOMERS,
+    RelaxedMonomer,
+    distort,
+    relax,
+)
 
 pytest.importorskip("tblite")
 

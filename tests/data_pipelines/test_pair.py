@@ -10,12 +10,12 @@ import pytest
 pytest.importorskip("tblite")
 
 from data_pipelines import load_split
-from data_pipelines.dimer_sampling import make_pair
-from data_pipelines.extxyz import write_extxyz
-from data_pipelines.files import read_structures
-from data_pipelines.labelling import Failure
+from data_pipelines.files.extxyz import write_extxyz
+from data_pipelines.files.reading import read_structures
+from data_pipelines.labels.labelling import Failure
+from data_pipelines.sampling.dimers import make_pair
 from data_pipelines.structure import Structure
-from efa_zoo.errors import DataError
+from efa_zoo.base.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_the_seed_of_the_data_set_gives_its_dimers_again(
 def test_what_is_not_labelled_is_replaced(
     pair: list[Structure], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from data_pipelines import dimer_sampling
+    from data_pipelines.sampling import dimers as dimer_sampling
 
     finish, calls = dimer_sampling._finish, 0
 

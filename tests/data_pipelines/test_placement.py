@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data_pipelines.placement import (
+from data_pipelines.sampling.placement import (
     MAX_SEPARATION,
     closest_contact,
     contact_distances,

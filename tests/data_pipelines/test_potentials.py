@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_pipelines.potentials import (
+from data_pipelines.labels.potentials import (
     COULOMB,
     PairPotential,
     charge_and_dipole,

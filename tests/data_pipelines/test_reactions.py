@@ -14,12 +14,12 @@ pytest.importorskip("tensorflow_datasets")
 from builders import load_all, records
 
 from data_pipelines import build, metadata
-from data_pipelines import cumulene_sampling as cumulene
-from data_pipelines import sn2_sampling as sn2
 from data_pipelines._workers import Failure
-from data_pipelines.labelling import Label, Molecule, label
-from data_pipelines.langevin import langevin
-from data_pipelines.monomers import BOLTZMANN
+from data_pipelines.labels.labelling import Label, Molecule, label
+from data_pipelines.sampling import cumulene as cumulene
+from data_pipelines.sampling import sn2 as sn2
+from data_pipelines.sampling.langevin import langevin
+from data_pipelines.sampling.monomers import BOLTZMANN
 
 CHLORIDES = (17, 17)
 

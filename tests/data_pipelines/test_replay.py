@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_pipelines.batching import BatchPlan, NumpyBatches
-from data_pipelines.buckets import choose_buckets
-from data_pipelines.energies import fit_reference_energies
-from data_pipelines.replay import Replay
+from data_pipelines.batches.batching import BatchPlan, NumpyBatches
+from data_pipelines.batches.buckets import choose_buckets
+from data_pipelines.batches.replay import Replay
+from data_pipelines.labels.energies import fit_reference_energies
 from data_pipelines.structure import Structure
-from efa_zoo.errors import DataError
+from efa_zoo.base.errors import DataError
 
 _SMALL = st.integers(1, 12)
 

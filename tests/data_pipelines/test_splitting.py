@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from data_pipelines import Structure
 from data_pipelines.splitting import SPLITS, SplitOptions, deal
-from efa_zoo.errors import DataError
+from efa_zoo.base.errors import DataError
 
 Make = Callable[..., Structure]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data_pipelines import Structure
-from data_pipelines.storage import DIMER_FIELDS, from_example, to_example
+from data_pipelines.files.storage import DIMER_FIELDS, from_example, to_example
 
 
 def encoded(structure: Structure, *extra: str) -> dict[str, object]:

@@ -10,10 +10,10 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
-from data_pipelines._tensorflow import import_tensorflow
-from data_pipelines.batching import BatchPlan, NumpyBatches
-from data_pipelines.buckets import choose_buckets
-from data_pipelines.streaming import TensorFlowBatches
+from data_pipelines.batches._tensorflow import import_tensorflow
+from data_pipelines.batches.batching import BatchPlan, NumpyBatches
+from data_pipelines.batches.buckets import choose_buckets
+from data_pipelines.batches.streaming import TensorFlowBatches
 from data_pipelines.structure import Structure
 
 CUTOFF = 3.0

@@ -20,7 +20,7 @@ from data_pipelines import (
     load_split,
     metadata,
 )
-from efa_zoo.errors import DataError
+from efa_zoo.base.errors import DataError
 
 SPLITS = ("train", "validation", "test")
 

@@ -16,23 +16,23 @@ from builders import SYNTHETIC, image, load_all, records
 from regression import small_model
 
 from data_pipelines import build, metadata
-from data_pipelines.batching import BatchPlan, NumpyBatches
-from data_pipelines.buckets import choose_buckets
-from data_pipelines.chains import CUTOFF
-from data_pipelines.cluster_sampling import SHAKE, ClusterTask, make_cluster
-from data_pipelines.drawing import Draw, Sizes, draw_splits
-from data_pipelines.energies import fit_reference_energies
-from data_pipelines.nacl_spheres import NEAREST, draw_sphere, number_of_ions
-from data_pipelines.potentials import (
+from data_pipelines.batches.batching import BatchPlan, NumpyBatches
+from data_pipelines.batches.buckets import choose_buckets
+from data_pipelines.builders.chains import CUTOFF
+from data_pipelines.builders.nacl_spheres import NEAREST, draw_sphere, number_of_ions
+from data_pipelines.labels.energies import fit_reference_energies
+from data_pipelines.labels.potentials import (
     cluster_potential,
     damped_coulomb_potential,
     inverse_potential,
     sum_over_pairs,
 )
-from data_pipelines.two_body_sampling import draw_charge_and_dipole, draw_two_atoms
-from efa_zoo.config import TrainingConfig
-from efa_zoo.errors import DataError
-from efa_zoo.graph import neighbor_matrix
+from data_pipelines.sampling.clusters import SHAKE, ClusterTask, make_cluster
+from data_pipelines.sampling.drawing import Draw, Sizes, draw_splits
+from data_pipelines.sampling.two_body import draw_charge_and_dipole, draw_two_atoms
+from efa_zoo.base.config import TrainingConfig
+from efa_zoo.base.errors import DataError
+from efa_zoo.structures.graph import neighbor_matrix
 from efa_zoo.training import fit
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "reference" / "datasets"

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 import efa_zoo
-from efa_zoo.report import EXPERIMENTS
+from efa_zoo.analysis.report import EXPERIMENTS
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED_FILES = ROOT.parent / "shared" / "reference" / "datasets"
@@ -60,9 +60,9 @@ def test_the_gallery_holds_errors_on_the_published_test_splits(
 ) -> None:
     if not PUBLISHED_FILES.is_dir():
         pytest.skip("needs ../shared/reference")
-    from data_pipelines.files import FileOptions
+    from data_pipelines.files.reading import FileOptions
     from data_pipelines.splitting import SplitOptions
-    from efa_zoo.evaluation import evaluate
+    from efa_zoo.analysis.evaluation import evaluate
 
     name = EXPERIMENTS[key].models[0]
     stored = gallery.stored().models.get(name)

@@ -70,8 +70,9 @@ def test_public_names_are_in_the_reference(site: Path) -> None:
     anchors = set(re.findall(r'id="((?:efa_zoo|data_pipelines)[\w.]*)"', text))
     missing = []
     for module in (
-        "efa_zoo", "efa_zoo.attention", "efa_zoo.simulation", "efa_zoo.training", "efa_zoo.scan",
-        "efa_zoo.errors", "efa_zoo.interop.reference", "data_pipelines",
+        "efa_zoo", "efa_zoo.attention", "efa_zoo.simulation", "efa_zoo.training",
+        "efa_zoo.analysis.scan",
+        "efa_zoo.base.errors", "efa_zoo.interop.reference", "data_pipelines",
     ):  # fmt: skip
         for name in importlib.import_module(module).__all__:
             if not any(a.startswith(module.partition(".")[0]) and a.endswith(f".{name}")

@@ -18,8 +18,7 @@ from symmetry import quick_jit
 
 import efa_zoo
 from efa_zoo.attention import EuclideanFastAttention, TensorIntegration
-from efa_zoo.coupling import Irreps
-from efa_zoo.errors import ConfigError, InputError, WeightsError
+from efa_zoo.base.errors import ConfigError, InputError, WeightsError
 from efa_zoo.interop.reference import (
     DeferredAttention,
     attend_flat,
@@ -31,7 +30,8 @@ from efa_zoo.interop.reference import (
     rope_attention_flat,
     tensor_integration,
 )
-from efa_zoo.mpnn import EnergyModel
+from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.nn.coupling import Irreps
 
 _GOLDEN = Path(__file__).parents[1] / "golden"
 _WAVES = {"epe_max_frequency": 3.0, "epe_max_length": 9.0}

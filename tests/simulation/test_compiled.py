@@ -14,7 +14,7 @@ from ase.calculators.calculator import Calculator
 
 import efa_zoo
 from efa_zoo.calculator import EFACalculator
-from efa_zoo.checks import check_structure
+from efa_zoo.models.checks import check_structure
 from efa_zoo.simulation import DynamicsConfig
 from efa_zoo.simulation import compiled as compiled_module
 from efa_zoo.simulation.compiled import CompiledEngine

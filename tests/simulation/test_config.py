@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from efa_zoo.errors import InputError
+from efa_zoo.base.errors import InputError
 from efa_zoo.simulation import DynamicsConfig
 
 

@@ -16,7 +16,7 @@ from ase.constraints import FixAtoms, FixBondLength
 from toys import read_all
 
 import efa_zoo
-from efa_zoo.errors import InputError, SimulationError
+from efa_zoo.base.errors import InputError, SimulationError
 from efa_zoo.simulation import DynamicsConfig, DynamicsResult, energy_drift, read_log, run_dynamics
 
 NVE = DynamicsConfig(temperature=300.0, steps=25, interval=10)

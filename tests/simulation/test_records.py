@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from toys import read_all
 
-from efa_zoo.errors import InputError
+from efa_zoo.base.errors import InputError
 from efa_zoo.simulation import energy_drift, read_log
 from efa_zoo.simulation.records import Records
 from efa_zoo.simulation.state import State

@@ -12,8 +12,8 @@ from ase.constraints import FixAtoms
 from toys import read_all
 
 import efa_zoo
-from efa_zoo.checks import OutOfRangeWarning
-from efa_zoo.errors import InputError, SimulationError
+from efa_zoo.base.errors import InputError, SimulationError
+from efa_zoo.models.checks import OutOfRangeWarning
 from efa_zoo.simulation import relax
 
 

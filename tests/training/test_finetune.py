@@ -15,17 +15,17 @@ import pytest
 from toys import TOY_DOMAIN, TOY_REFERENCES, make_model
 
 import efa_zoo
-from data_pipelines.extxyz import write_extxyz
-from data_pipelines.files import FileOptions
+from data_pipelines.files.extxyz import write_extxyz
+from data_pipelines.files.reading import FileOptions
 from data_pipelines.splitting import SplitOptions
 from data_pipelines.structure import Structure
-from efa_zoo._elements import ATOMIC_NUMBERS
-from efa_zoo.config import TrainingConfig
-from efa_zoo.errors import ConfigError, DataError, TrainingError
-from efa_zoo.evaluation import evaluate
-from efa_zoo.graph import Graph
+from efa_zoo.analysis.evaluation import evaluate
+from efa_zoo.base.config import TrainingConfig
+from efa_zoo.base.errors import ConfigError, DataError, TrainingError
+from efa_zoo.models.weights import load_weights, named_arrays
+from efa_zoo.structures.elements import ATOMIC_NUMBERS
+from efa_zoo.structures.graph import Graph
 from efa_zoo.training import FineTuned, finetune, finetuning_recipe, loop
-from efa_zoo.weights import load_weights, named_arrays
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -167,7 +167,7 @@ def _errors(model: Any, structures: list[Structure]) -> dict[str, float]:
 
 
 def _held_back(file: Path, split: str) -> list[Structure]:
-    from data_pipelines.files import read_file
+    from data_pipelines.files.reading import read_file
     from data_pipelines.splitting import deal
 
     contents = read_file(file)
@@ -219,7 +219,7 @@ def test_the_card_says_what_the_model_was_made_of(
     assert card.fine_tuning.base_data == "dimers"
     assert card.fine_tuning.replay == 0.5
     assert card.fine_tuning.reference_energies == "kept"
-    assert card.fine_tuning.data_sha256 == efa_zoo.weights.weights_hash(new_file)
+    assert card.fine_tuning.data_sha256 == efa_zoo.models.weights.weights_hash(new_file)
     assert card.reference_energies == base.reference_energies
     assert card.domain is not None
     assert card.domain.elements == TOY_DOMAIN.elements

@@ -16,18 +16,18 @@ import pytest
 from regression import Source, make_batch, small_model
 from symmetry import filled
 
-from efa_zoo.config import (
+from efa_zoo.base.config import (
     AttentionConfig,
     FrequencyConfig,
     MessagePassingConfig,
     ModelConfig,
     TrainingConfig,
 )
-from efa_zoo.errors import DataError, TrainingError
-from efa_zoo.mpnn import EnergyModel
+from efa_zoo.base.errors import DataError, TrainingError
+from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.models.weights import load_weights, named_arrays
 from efa_zoo.training import Batch, batch_errors, fit, loop, mean_errors
 from efa_zoo.training.loop import Reminder
-from efa_zoo.weights import load_weights, named_arrays
 
 # Four batches an epoch, so that checkpoints fall into the middle of epochs.
 _CONFIG = TrainingConfig(

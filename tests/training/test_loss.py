@@ -9,12 +9,12 @@ import pytest
 from jaxtyping import TypeCheckError
 from regression import make_batch, small_model
 
-from efa_zoo import energy as energy_module
-from efa_zoo._typing import CONTRACTS
-from efa_zoo.config import TrainingConfig
-from efa_zoo.energy import energy_and_forces
-from efa_zoo.graph import stack
-from efa_zoo.mpnn import EnergyModel
+from efa_zoo.base.config import TrainingConfig
+from efa_zoo.base.contracts import CONTRACTS
+from efa_zoo.models import energy as energy_module
+from efa_zoo.models.energy import energy_and_forces
+from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.structures.graph import stack
 from efa_zoo.training import Batch, batch_errors, batch_loss
 from efa_zoo.training.loss import batch_loss_and_gradient
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from regression import make_batch, small_model
 
-from efa_zoo.config import TrainingConfig
-from efa_zoo.errors import ConfigError
+from efa_zoo.base.config import TrainingConfig
+from efa_zoo.base.errors import ConfigError
 from efa_zoo.training import initial_state, training_step
 from efa_zoo.training.parameters import trained_parameters
 from efa_zoo.training.step import optimizer

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from regression import make_batch, small_model
 
-from efa_zoo.config import TrainingConfig
+from efa_zoo.base.config import TrainingConfig
 from efa_zoo.training import TrainingState, initial_state, training_step
 from efa_zoo.training.step import learning_rate, optimizer
 

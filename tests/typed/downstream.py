@@ -21,11 +21,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 import efa_zoo
 from efa_zoo import AttentionConfig, EnergyModel, Graph, ModelConfig, Potential, Prediction
 from efa_zoo.attention import EuclideanFastAttention
-from efa_zoo.config import FrequencyConfig, MessagePassingConfig, TrainingConfig
-from efa_zoo.coupling import Irreps
-from efa_zoo.energy import energy_and_forces
-from efa_zoo.pairs import pair_basis
-from efa_zoo.spherical import MLP, Dense, Embed, MessagePass
+from efa_zoo.base.config import FrequencyConfig, MessagePassingConfig, TrainingConfig
+from efa_zoo.models.energy import energy_and_forces
+from efa_zoo.nn import MLP, Dense, Embed, MessagePass
+from efa_zoo.nn.basis import pair_basis
+from efa_zoo.nn.coupling import Irreps
 from efa_zoo.training import (
     Batch,
     TrainingState,

@@ -20,9 +20,9 @@ from typed import downstream
 import efa_zoo
 from efa_zoo import EnergyModel, Graph
 from efa_zoo.attention import EuclideanFastAttention
-from efa_zoo.coupling import Irreps
-from efa_zoo.graph import stack
-from efa_zoo.spherical import Dense, Embed
+from efa_zoo.nn import Dense, Embed
+from efa_zoo.nn.coupling import Irreps
+from efa_zoo.structures.graph import stack
 from efa_zoo.training import Batch
 
 

@@ -1,0 +1,1 @@
+"""Padded batches: shapes, order, NumPy and tf.data sources."""

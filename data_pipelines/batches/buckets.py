@@ -1,0 +1,193 @@
+"""A small fixed set of padded shapes, so that few programs are compiled and little is wasted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from data_pipelines.structure import Structure
+from efa_zoo.base.contracts import contract
+from efa_zoo.base.errors import DataError
+from efa_zoo.structures.graph import neighbor_matrix
+
+_WIDTH_STEP = 4
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The padded shape of a batch.
+
+    Attributes:
+        molecules: Molecules in a batch.
+        atoms: Atoms of a molecule.
+        neighbors: Neighbours of an atom.
+    """
+
+    molecules: int
+    atoms: int
+    neighbors: int
+
+
+@dataclass(frozen=True)
+class BucketUse:
+    """What one bucket holds over an epoch.
+
+    Attributes:
+        bucket: Its shape.
+        batches: Batches of this shape.
+        molecules: Molecules in them, padding excluded.
+        atoms: Atoms in them, padding excluded.
+        neighbors: Pairs of neighbours in them, padding excluded.
+    """
+
+    bucket: Bucket
+    batches: int
+    molecules: int
+    atoms: int
+    neighbors: int
+
+    @property
+    def atom_slots(self) -> int:
+        """Atoms with padding."""
+        return self.batches * self.bucket.molecules * self.bucket.atoms
+
+    @property
+    def neighbor_slots(self) -> int:
+        """Pairs of neighbours with padding."""
+        return self.atom_slots * self.bucket.neighbors
+
+
+@dataclass(frozen=True)
+class PaddingReport:
+    """Shapes of an epoch's batches and how well they are filled.
+
+    Attributes:
+        uses: One entry for each bucket.
+    """
+
+    uses: tuple[BucketUse, ...]
+
+    @property
+    def atom_fill(self) -> float:
+        """Share of the atom slots that hold an atom."""
+        return _share(sum(u.atoms for u in self.uses), sum(u.atom_slots for u in self.uses))
+
+    @property
+    def neighbor_fill(self) -> float:
+        """Share of the neighbour slots that hold a neighbour."""
+        filled = sum(use.neighbors for use in self.uses)
+        return _share(filled, sum(use.neighbor_slots for use in self.uses))
+
+    def __str__(self) -> str:
+        lines = [
+            f"{use.batches} batches of {use.bucket.molecules} molecules x {use.bucket.atoms} atoms "
+            f"x {use.bucket.neighbors} neighbours: {use.molecules} molecules, "
+            f"{_share(use.atoms, use.atom_slots):.0%} of atoms and "
+            f"{_share(use.neighbors, use.neighbor_slots):.0%} of neighbours filled"
+            for use in self.uses
+        ]
+        total = f"in all {self.atom_fill:.0%} of atoms and {self.neighbor_fill:.0%} of neighbours"
+        return "\n".join([*lines, f"{total} filled"])
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 1.0
+
+
+def choose_buckets(
+    structures: Sequence[Structure],
+    cutoff: float | None,
+    batch_size: int,
+    max_buckets: int = 4,
+) -> tuple[Bucket, ...]:
+    """Chooses the shapes that waste the fewest atom slots.
+
+    Args:
+        structures: At least one; every one of them fits a bucket. Other structures of the same
+            sizes may not, if they are denser: give all splits that are to share the shapes.
+        cutoff: Neighbours are the pairs closer than this in Å; None takes every pair.
+        batch_size: Molecules in a batch.
+        max_buckets: Largest number of shapes.
+
+    Returns:
+        The buckets, by ascending number of atoms. The neighbour width is the largest among the
+        structures that are small enough, rounded up to a multiple of four but not beyond all other
+        atoms.
+
+    Raises:
+        DataError: If there are no structures or a number is below 1.
+    """
+    if not structures:
+        raise DataError("structures: got none, expected at least one to choose buckets")
+    for name, value in (("batch_size", batch_size), ("max_buckets", max_buckets)):
+        if value < 1:
+            raise DataError(f"{name}: got {value}, expected at least 1")
+    atoms = np.array([len(s.atomic_numbers) for s in structures])
+    widths = np.array([neighbor_matrix(s.positions, cutoff)[0].shape[1] for s in structures])
+    buckets: list[Bucket] = []
+    for size in _best_sizes(atoms, max_buckets):
+        width = int(widths[atoms <= size].max())
+        rounded = -(-width // _WIDTH_STEP) * _WIDTH_STEP
+        buckets.append(Bucket(batch_size, size, max(1, min(rounded, size - 1))))
+    return tuple(buckets)
+
+
+def _best_sizes(atoms: Int[np.ndarray, " structures"], count: int) -> list[int]:
+    """Finds up to `count` padded sizes with the smallest sum over structures, exactly.
+
+    Dynamic programming over the distinct sizes: `best[i]` is the smallest sum for all structures of
+    the first i distinct sizes, with the sizes that reach it.
+    """
+    sizes, frequency = np.unique(atoms, return_counts=True)
+    below = np.concatenate([[0], np.cumsum(frequency)])
+    best: list[tuple[int, list[int]]] = [(0, [])] + [
+        (int(below[i] * sizes[i - 1]), [int(sizes[i - 1])]) for i in range(1, len(sizes) + 1)
+    ]
+    for _ in range(count - 1):
+        best = [best[0]] + [
+            min(
+                best[i],
+                *(
+                    (
+                        best[j][0] + int((below[i] - below[j]) * sizes[i - 1]),
+                        [*best[j][1], int(sizes[i - 1])],
+                    )
+                    for j in range(i)
+                ),
+            )
+            for i in range(1, len(sizes) + 1)
+        ]
+    return best[-1][1]
+
+
+@contract
+def assign_buckets(
+    atoms: Int[np.ndarray, " structures"],
+    widths: Int[np.ndarray, " structures"],
+    buckets: Sequence[Bucket],
+) -> Int[np.ndarray, " structures"]:
+    """Finds the first bucket that each structure fits in.
+
+    Args:
+        atoms: Numbers of atoms.
+        widths: Largest numbers of neighbours.
+        buckets: By ascending size.
+
+    Returns:
+        Index into `buckets` for each structure.
+
+    Raises:
+        DataError: If a structure fits no bucket.
+    """
+    fits = np.array([(atoms <= b.atoms) & (widths <= b.neighbors) for b in buckets], bool)
+    homeless = np.flatnonzero(~fits.any(axis=0))
+    if homeless.size:
+        i = int(homeless[0])
+        raise DataError(
+            f"structure {i}: {atoms[i]} atoms with up to {widths[i]} neighbours, "
+            f"expected to fit one of {list(buckets)}"
+        )
+    return fits.argmax(axis=0)

@@ -1,0 +1,1 @@
+"""The TFDS builders of data sets, a file each. Imports everything else of data_pipelines."""

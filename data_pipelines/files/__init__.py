@@ -1,0 +1,1 @@
+"""Labelled structures in files: formats, checks, storage in data sets."""

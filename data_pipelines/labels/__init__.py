@@ -1,0 +1,1 @@
+"""Energies and forces of geometries, units, and reference energies of elements."""

@@ -1,0 +1,1 @@
+"""Geometries: molecules, placements, dynamics, and the draws of each data set."""

@@ -1,0 +1,79 @@
+"""What an evaluation found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from efa_zoo.analysis.evaluation.long_range import CHARGES
+from efa_zoo.base.contracts import JSON
+
+_KEYS = ("energy_mae", "energy_rmse", "force_mae", "force_rmse")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Errors of a model.
+
+    Attributes:
+        name: of the model.
+        splits: split, then `all`, a bin of distance or a kind of structure, then `count`,
+            `energy_mae`, `energy_rmse` (eV), `force_mae`, `force_rmse` (eV/Å). A file is one split.
+        long_range: interaction energies at separations of 6 to 15 Å, for `all` pairs and by the
+            charges of the two: `count`, root mean square of the label and of the error (`rms`,
+            `rmse`, eV) and their `ratio`; in `scans` the number of rigid scans and the
+            `correlation` between model and label of the coefficients of Σ c_n r^-n, n = 1…6.
+            Empty where the data have no scans of two molecules.
+        elements: split, then symbol of an element, then `count` of its atoms, `force_mae` and
+            `force_rmse` (eV/Å).
+    """
+
+    name: str
+    splits: Mapping[str, Mapping[str, Mapping[str, float]]]
+    long_range: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    elements: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, JSON]:
+        """Plain numbers in nested dictionaries, for JSON and for the card."""
+        rest = {"long_range": self.long_range, "elements": self.elements}
+        return {**self.splits, **{name: table for name, table in rest.items() if table}}
+
+    def __str__(self) -> str:
+        lines = [
+            self.name,
+            f"{'':28}{'structures':>11}{'energy MAE':>12}{'RMSE':>9}{'force MAE':>12}{'RMSE':>9}",
+            f"{'':28}{'':>11}{'meV':>12}{'meV':>9}{'meV/Å':>12}{'meV/Å':>9}",
+        ]
+        for split, table in self.splits.items():
+            for part, row in table.items():
+                label = split if part == "all" else f"  {part}"
+                numbers = [1e3 * row[key] for key in _KEYS]
+                lines.append(
+                    f"{label:28}{row['count']:11.0f}{numbers[0]:12.2f}{numbers[1]:9.2f}"
+                    f"{numbers[2]:12.2f}{numbers[3]:9.2f}"
+                )
+        for split, table in self.elements.items():
+            lines.append(f"{f'{split}, by element':28}{'atoms':>11}")
+            for element, row in table.items():
+                numbers = [1e3 * row[key] for key in _KEYS[2:]]
+                lines.append(
+                    f"  {element:26}{row['count']:11.0f}{'':21}{numbers[0]:12.2f}{numbers[1]:9.2f}"
+                )
+        if self.long_range:
+            lines.append(
+                f"{'interaction at 6 to 15 Å':28}{'structures':>11}{'RMS':>12}{'RMSE':>9}"
+                f"{'ratio':>12}"
+            )
+            for part in ("all", *CHARGES):
+                row = self.long_range[part]
+                label = part if part == "all" else f"  {part}"
+                lines.append(
+                    f"{label:28}{row['count']:11.0f}{1e3 * row['rms']:12.2f}"
+                    f"{1e3 * row['rmse']:9.2f}{100 * row['ratio']:11.1f}%"
+                )
+            scans = self.long_range["scans"]
+            lines.append(
+                "coefficients of Σ c_n r^-n (n = 1 to 6): Pearson correlation "
+                f"{scans['correlation']:.3f} over {scans['count']:.0f} scans"
+            )
+        return "\n".join(lines)

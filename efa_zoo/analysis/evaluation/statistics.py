@@ -1,0 +1,104 @@
+"""Errors over structures, over their parts by distance and kind, and over elements."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.spatial.distance import pdist
+
+from efa_zoo.models.prediction import Prediction
+from efa_zoo.structures.elements import symbol
+
+if TYPE_CHECKING:
+    from data_pipelines.structure import Structure
+
+#: Bins of separation in Å; the first one begins at contact.
+SEPARATION_BINS: tuple[tuple[str, float, float], ...] = (
+    ("contact to 4 Å", 0.0, 4.0),
+    ("4 to 8 Å", 4.0, 8.0),
+    ("8 to 15 Å", 8.0, np.inf),
+)
+
+#: Bins of the longest distance in Å, where structures have no separation.
+SIZE_BINS: tuple[tuple[str, float, float], ...] = (
+    ("up to 5 Å across", 0.0, 5.0),
+    ("5 to 10 Å across", 5.0, 10.0),
+    ("10 to 20 Å across", 10.0, 20.0),
+    ("beyond 20 Å across", 20.0, np.inf),
+)
+
+
+def part_errors(
+    structures: Sequence[Structure], predictions: Sequence[Prediction]
+) -> dict[str, dict[str, float]]:
+    """Errors over all structures, over each bin of distance and over each kind."""
+    energy = np.asarray([p.energy - s.energy for s, p in zip(structures, predictions, strict=True)])
+    forces = [p.forces - s.forces for s, p in zip(structures, predictions, strict=True)]
+    table = {}
+    for label, members in _parts(structures).items():
+        if not members.any():
+            continue
+        components = np.concatenate([forces[i].ravel() for i in np.flatnonzero(members)])
+        table[label] = {
+            "count": int(members.sum()),
+            "energy_mae": float(np.abs(energy[members]).mean()),
+            "energy_rmse": float(np.sqrt((energy[members] ** 2).mean())),
+            "force_mae": float(np.abs(components).mean()),
+            "force_rmse": float(np.sqrt((components**2).mean())),
+        }
+    return table
+
+
+def _parts(structures: Sequence[Structure]) -> dict[str, np.ndarray]:
+    """Which structures belong to each part that errors are given for."""
+    separation = np.asarray([s.separation for s in structures])
+    apart = ~np.isnan(separation)
+    parts = {"all": np.ones(len(structures), bool)}
+    if apart.any():
+        parts |= {
+            label: (separation >= low) & (separation < high) for label, low, high in SEPARATION_BINS
+        }
+        parts["isolated"] = ~apart
+    else:
+        length = np.asarray([_longest_distance(s.positions) for s in structures])
+        sizes = {label: (length >= low) & (length < high) for label, low, high in SIZE_BINS}
+        if sum(members.any() for members in sizes.values()) > 1:
+            parts |= sizes
+    kinds = sorted({s.kind for s in structures}, key=_natural)
+    if len(kinds) > 1:
+        parts |= {
+            kind or "other": np.asarray([s.kind == kind for s in structures]) for kind in kinds
+        }
+    return parts
+
+
+def _natural(text: str) -> list[tuple[int, float, str]]:
+    """Key that sorts numbers within words by their size."""
+    parts = re.split(r"(\d+)", text)
+    return [(0, float(part), "") if part.isdigit() else (1, 0.0, part) for part in parts]
+
+
+def _longest_distance(positions: np.ndarray) -> float:
+    return float(pdist(positions).max(initial=0.0))
+
+
+def element_errors(
+    structures: Sequence[Structure], predictions: Sequence[Prediction]
+) -> dict[str, dict[str, float]]:
+    """Errors of the forces on the atoms of each element."""
+    numbers = np.concatenate([s.atomic_numbers for s in structures])
+    residuals = np.concatenate(
+        [p.forces - s.forces for s, p in zip(structures, predictions, strict=True)]
+    )
+    table = {}
+    for number in np.unique(numbers):
+        components = residuals[numbers == number]
+        table[symbol(int(number))] = {
+            "count": len(components),
+            "force_mae": float(np.abs(components).mean()),
+            "force_rmse": float(np.sqrt((components**2).mean())),
+        }
+    return table

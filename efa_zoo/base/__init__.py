@@ -1,0 +1,1 @@
+"""What everything stands on: errors, options, contracts of shapes, files. Imports no other area."""

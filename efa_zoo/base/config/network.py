@@ -1,0 +1,328 @@
+"""Options of networks, nested so that invalid combinations cannot be written."""
+
+from __future__ import annotations
+
+import math
+import typing
+from dataclasses import dataclass
+from typing import Literal
+
+from efa_zoo.base.config.tables import check, check_at_least, check_choice, check_positive
+
+__all__ = [
+    "ACTIVATIONS",
+    "CUTOFF_FUNCTIONS",
+    "RADIAL_BASES",
+    "AttentionConfig",
+    "FrequencyConfig",
+    "IntegrationConfig",
+    "MessagePassingConfig",
+    "ModelConfig",
+]
+
+#: Gated equivariant activations of e3x, and the identity.
+ACTIVATIONS: tuple[str, ...] = (
+    "identity", "bent_identity", "celu", "elu", "gelu", "hard_silu", "hard_swish", "hard_tanh",
+    "leaky_relu", "mish", "relu", "relu6", "selu", "serf", "shifted_softplus", "silu",
+    "soft_sign", "swish",
+)  # fmt: skip
+
+#: Radial basis functions of e3x; `e3x_…` are those of which we have a more accurate form.
+RADIAL_BASES: tuple[str, ...] = (
+    "basic_bernstein", "basic_chebyshev", "basic_fourier", "basic_gaussian",
+    "exponential_bernstein", "exponential_chebyshev", "exponential_fourier",
+    "exponential_gaussian", "reciprocal_bernstein", "reciprocal_chebyshev",
+    "reciprocal_fourier", "reciprocal_gaussian", "rectangular_window", "sinc", "smooth_window",
+    "triangular_window", "e3x_basic_bernstein", "e3x_exponential_bernstein",
+    "e3x_reciprocal_bernstein",
+)  # fmt: skip
+
+#: Cutoff functions of e3x, and none.
+CUTOFF_FUNCTIONS: tuple[str, ...] = ("smooth_cutoff", "cosine_cutoff", "none")
+
+Evaluation = Literal["auto", "exact", "quadrature"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessagePassingConfig:
+    """Local message passing.
+
+    Attributes:
+        cutoff: range in Å, above 0.
+        degree: largest degree of the spherical harmonics of the pair vectors, at least 0.
+        num_radial: number of radial basis functions, at least 1.
+        radial_basis: one of `RADIAL_BASES`.
+        radial_scale: above 0; `limit` (Å) of `basic_*`, `*_window` and `sinc` (None: the cutoff)
+            or `gamma` (1/Å) of the `exponential_*` ones (None: 1). `reciprocal_*` have none.
+        cutoff_function: one of `CUTOFF_FUNCTIONS`; "none" leaves the cutoff sharp.
+    """
+
+    cutoff: float = 5.0
+    degree: int = 2
+    num_radial: int = 32
+    radial_basis: str = "reciprocal_bernstein"
+    radial_scale: float | None = None
+    cutoff_function: str = "smooth_cutoff"
+
+    def __post_init__(self) -> None:
+        check_positive("cutoff", self.cutoff)
+        check_at_least("degree", self.degree, 0)
+        check_at_least("num_radial", self.num_radial, 1)
+        check_choice("radial_basis", self.radial_basis, RADIAL_BASES)
+        if self.radial_scale is not None:
+            check_positive("radial_scale", self.radial_scale)
+            check(
+                "reciprocal" not in self.radial_basis,
+                "radial_scale",
+                self.radial_scale,
+                f"none, because {self.radial_basis} has no scale",
+            )
+        check_choice("cutoff_function", self.cutoff_function, CUTOFF_FUNCTIONS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrequencyConfig:
+    """Frequencies of the rotary encoding, ω = linspace(0, max_frequency, pairs) / max_length.
+
+    Attributes:
+        max_frequency: phase (radians) that the highest frequency reaches over `max_length`,
+            above 0.
+        max_length: longest distance expected between two atoms, in Å, above 0.
+        trainable: the frequencies are parameters.
+    """
+
+    max_frequency: float = math.pi
+    max_length: float = 10.0
+    trainable: bool = False
+
+    def __post_init__(self) -> None:
+        check_positive("max_frequency", self.max_frequency)
+        check_positive("max_length", self.max_length)
+
+    @classmethod
+    def for_distance(
+        cls, distance: float, pairs: int, *, trainable: bool = False
+    ) -> FrequencyConfig:
+        """Frequencies whose waves add up to 1/r, or any smooth function, over a distance.
+
+        Evenly spaced waves repeat after r = 2π / Δω, and 1/r = Δω/π (1 + 2 Σ sinc(k Δω r)) up to
+        there (Poisson's sum). The spacing Δω = 2π / (1.25 distance) leaves a margin. A wider one
+        makes atoms that are far apart look close; a narrower one gives waves that differ little,
+        of which training has to add large amounts of opposite sign.
+
+        Args:
+            distance: longest distance between two atoms that the network is to know, in Å, above 0.
+            pairs: feature pairs, half of `AttentionConfig.query_key_features`, at least 2.
+            trainable: the frequencies are parameters.
+
+        Returns:
+            Settings with `max_length` equal to the distance.
+
+        Raises:
+            ConfigError: a number is out of its range.
+        """
+        check_positive("distance", distance)
+        check_at_least("pairs", pairs, 2)
+        highest = 2 * math.pi / 1.25 * (pairs - 1)
+        return cls(max_frequency=highest, max_length=distance, trainable=trainable)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegrationConfig:
+    """Tensor integration: attention along u is coupled with the spherical harmonics of u.
+
+    Attributes:
+        spherical_degree: largest degree of Y(u), at least 0; None takes that of the input features.
+        degree: largest degree of the output, at least 0; None takes that of the input features.
+        pseudotensors: keep pseudotensors in the output, None does as the input.
+        trainable: one weight per coupling path and feature instead of the constant 1.
+        degree_constants: factor on each degree of Y(u), `spherical_degree + 1` numbers.
+    """
+
+    spherical_degree: int | None = None
+    degree: int | None = None
+    pseudotensors: bool | None = None
+    trainable: bool = False
+    degree_constants: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.spherical_degree is not None:
+            check_at_least("spherical_degree", self.spherical_degree, 0)
+        if self.degree is not None:
+            check_at_least("degree", self.degree, 0)
+        if self.degree_constants is not None and self.spherical_degree is not None:
+            check(
+                len(self.degree_constants) == self.spherical_degree + 1,
+                "degree_constants",
+                self.degree_constants,
+                f"spherical_degree + 1 = {self.spherical_degree + 1} numbers",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionConfig:
+    """Euclidean fast attention.
+
+    Attributes:
+        query_key_features: even number of features of query and key, at least 2; None takes the
+            input's.
+        value_features: number of features of the value, at least 1; None takes the input's.
+        query_key_degree: largest degree of query and key, at least 0; None takes the input's.
+        value_degree: largest degree of the value, at least 0; None takes the input's.
+        query_key_pseudotensors: keep (True) or drop (False) them, None does as the input.
+        value_pseudotensors: keep (True) or drop (False) them, None does as the input.
+        project: trainable projections to query, key and value.
+        activation: gated activation on query and key, one of `ACTIVATIONS`.
+        frequencies: frequencies of the rotary encoding.
+        integration: tensor integration, None integrates the scalar kernel.
+        evaluation: "exact" sums over pairs, "quadrature" over directions, "auto" takes the
+            cheaper one for the static number of atoms.
+        grid: number of Lebedev points, None picks the smallest grid within `tolerance`.
+        tolerance: largest quadrature error of the kernel over distances to `max_length`, 1e-8 to
+            1e-3; inf takes a given grid as it is.
+    """
+
+    query_key_features: int | None = None
+    value_features: int | None = None
+    query_key_degree: int | None = None
+    value_degree: int | None = None
+    query_key_pseudotensors: bool | None = None
+    value_pseudotensors: bool | None = None
+    project: bool = True
+    activation: str = "identity"
+    frequencies: FrequencyConfig = FrequencyConfig()
+    integration: IntegrationConfig | None = None
+    evaluation: Evaluation = "auto"
+    grid: int | None = None
+    tolerance: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if self.query_key_features is not None:
+            check(
+                self.query_key_features >= 2 and self.query_key_features % 2 == 0,
+                "query_key_features",
+                self.query_key_features,
+                "an even number of at least 2",
+            )
+        if self.value_features is not None:
+            check_at_least("value_features", self.value_features, 1)
+        for field in ("query_key_degree", "value_degree"):
+            if getattr(self, field) is not None:
+                check_at_least(field, getattr(self, field), 0)
+        if not self.project:
+            for field in ("query_key_features", "value_features"):
+                check(
+                    getattr(self, field) is None,
+                    field,
+                    getattr(self, field),
+                    "none, because without projections the input's features are used",
+                )
+        check_choice("activation", self.activation, ACTIVATIONS)
+        check_choice("evaluation", self.evaluation, typing.get_args(Evaluation))
+        check(
+            1e-8 <= self.tolerance <= 1e-3
+            or (self.tolerance == math.inf and self.grid is not None),
+            "tolerance",
+            self.tolerance,
+            "1e-8 to 1e-3 (or inf with a given grid)",
+        )
+        if self.grid is not None:
+            check(
+                self.evaluation != "exact",
+                "grid",
+                self.grid,
+                "none, because exact evaluation needs no grid",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """An O(3)-equivariant message-passing network with or without attention.
+
+    Attributes:
+        features: number of features, at least 1; an even number where query and key take it.
+        iterations: number of interaction blocks, at least 1; the last one produces scalars only.
+        highest_atomic_number: elements 1 to this one are known, up to 118.
+        message_passing: the local block.
+        attention: the global block, None for a local network.
+        attention_iterations: blocks that attend, counted from 0; None means all.
+        attention_degree: largest degree of the features that attention sees in all but the last
+            block, at least 0; None takes them as they are.
+        attention_pseudotensors: whether attention sees pseudotensors in all but the last block,
+            None takes the features as they are.
+        emulate_attention: a dense layer in place of attention (ablation of the paper).
+        combine: "switch" weighs local and global updates by a trainable constant, "sum" adds.
+        direct_updates: messages and attended features reach the next block also past the
+            perceptrons, unchanged. Interactions that are linear in what atoms send, like that of
+            charges, then stay exact at any strength.
+        residual_mlps: number of residual perceptrons after each block, at least 0.
+        self_interaction: tensor product of the features with themselves after each block.
+        dipole_embedding: atomic dipoles are the initial features of degree 1.
+        zero_output: last layers start at zero, so that a new network predicts zero.
+    """
+
+    features: int = 32
+    iterations: int = 2
+    highest_atomic_number: int = 118
+    message_passing: MessagePassingConfig = MessagePassingConfig()
+    attention: AttentionConfig | None = None
+    attention_iterations: tuple[int, ...] | None = None
+    attention_degree: int | None = None
+    attention_pseudotensors: bool | None = None
+    emulate_attention: bool = False
+    combine: Literal["switch", "sum"] = "switch"
+    direct_updates: bool = False
+    residual_mlps: int = 0
+    self_interaction: bool = False
+    dipole_embedding: bool = False
+    zero_output: bool = True
+
+    def __post_init__(self) -> None:
+        check_at_least("features", self.features, 1)
+        check_at_least("iterations", self.iterations, 1)
+        check(
+            1 <= self.highest_atomic_number <= 118,
+            "highest_atomic_number",
+            self.highest_atomic_number,
+            "1 to 118",
+        )
+        check_at_least("residual_mlps", self.residual_mlps, 0)
+        check_choice("combine", self.combine, ("switch", "sum"))
+        if self.attention is None:
+            for field in ("attention_iterations", "attention_degree", "attention_pseudotensors"):
+                check(
+                    getattr(self, field) is None,
+                    field,
+                    getattr(self, field),
+                    "none, because the model has no attention",
+                )
+            check(
+                not self.emulate_attention,
+                "emulate_attention",
+                self.emulate_attention,
+                "false, because the model has no attention to emulate",
+            )
+        elif self.attention.query_key_features is None and not self.emulate_attention:
+            check(
+                self.features % 2 == 0,
+                "features",
+                self.features,
+                "an even number, because query and key take it",
+            )
+        if self.attention_degree is not None:
+            check_at_least("attention_degree", self.attention_degree, 0)
+        if self.attention_iterations is not None:
+            chosen = self.attention_iterations
+            check(
+                len(set(chosen)) == len(chosen) > 0
+                and all(0 <= i < self.iterations for i in chosen),
+                "attention_iterations",
+                chosen,
+                f"different numbers from 0 to {self.iterations - 1}",
+            )
+
+    def attends(self, iteration: int) -> bool:
+        """Whether block `iteration` has a global part."""
+        if self.attention is None:
+            return False
+        return self.attention_iterations is None or iteration in self.attention_iterations

@@ -1,0 +1,215 @@
+"""Exported models: reading their files, and calling them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, cast, overload
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from efa_zoo.base.config import from_table
+from efa_zoo.base.errors import ConfigError, ExportError, InputError
+from efa_zoo.interop.export import _archive
+from efa_zoo.interop.export._platforms import DEVICES
+from efa_zoo.models.checks import OnOutOfRange, check_structure, is_structure, on_out_of_range
+from efa_zoo.models.hub.cards import Card
+from efa_zoo.models.prediction import Prediction
+from efa_zoo.structures.elements import symbol
+from efa_zoo.structures.graph import Graph, stack
+from efa_zoo.structures.neighbors import padded_atoms
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    Structure: TypeAlias = Atoms | Graph
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ExportedModel:
+    """A model from a file of `export_model`; the network itself is not needed.
+
+    Attributes:
+        card: of the model.
+        dtype: floating-point type of the program, "float32" or "float64".
+        platforms: where it runs, such as `("cpu", "cuda")`.
+        attention: how it evaluates attention, "exact" or "quadrature"; None without attention.
+    """
+
+    card: Card
+    dtype: str
+    platforms: tuple[str, ...]
+    attention: str | None
+    _call: Callable[..., Any]
+
+    @overload
+    def __call__(
+        self,
+        structures: Structure,
+        *,
+        charge: int | None = ...,
+        out_of_range: OnOutOfRange = ...,
+    ) -> Prediction: ...
+
+    @overload
+    def __call__(
+        self,
+        structures: Iterable[Structure],
+        *,
+        charge: int | None = ...,
+        out_of_range: OnOutOfRange = ...,
+    ) -> list[Prediction]: ...
+
+    def __call__(
+        self,
+        structures: Structure | Iterable[Structure],
+        *,
+        charge: int | None = None,
+        out_of_range: OnOutOfRange = "error",
+    ) -> Prediction | list[Prediction]:
+        """Energy and forces of one structure or of several, as `efa_zoo.predict` gives them.
+
+        Structures are computed one by one, padded to a few common sizes; each size is compiled
+        once. `evaluate` takes batches.
+
+        Args:
+            structures: ASE atoms or a `Graph` (positions in Å), or several of them.
+            charge: total charge in units of e; None takes the structure's own.
+            out_of_range: whether a structure outside what the model knows raises or only warns.
+
+        Returns:
+            One `Prediction` for one structure, else a list.
+
+        Raises:
+            InputError: a structure is invalid or outside what the model knows.
+        """
+        on_out_of_range(out_of_range)
+        if is_structure(structures):
+            return self._predict(cast("Structure", structures), charge, out_of_range, "")
+        predictions = []
+        for index, structure in enumerate(cast("Iterable[Structure]", structures)):
+            where = f"structure {index}: "
+            try:
+                predictions.append(self._predict(structure, charge, out_of_range, where))
+            except InputError as error:
+                raise InputError(f"{where}{error}") from error
+        return predictions
+
+    def evaluate(
+        self, graphs: Graph
+    ) -> tuple[Float[Array, "molecules atoms"], Float[Array, "molecules atoms 3"]]:
+        """What the program itself gives for a batch, without checks and reference energies.
+
+        Args:
+            graphs: a batch as `efa_zoo.structures.graph.stack` makes it, of any size, neighbours
+                within the card's cutoff.
+
+        Returns:
+            Atomic energies in eV relative to the card's reference energies, and forces in eV/Å.
+        """
+        floats = np.dtype(self.dtype)
+        with jax.enable_x64(self.dtype == "float64"):
+            arguments = [
+                jnp.asarray(graphs.atomic_numbers, jnp.int32),
+                jnp.asarray(graphs.positions, floats),
+                jnp.asarray(graphs.neighbors, jnp.int32),
+                jnp.asarray(graphs.neighbor_mask, bool),
+                jnp.asarray(graphs.total_charge, jnp.int32),
+            ]
+            if self.card.model.dipole_embedding:
+                arguments.append(jnp.asarray(graphs.atomic_dipoles, floats))
+            return self._call(*arguments)
+
+    def _predict(
+        self,
+        structure: Structure,
+        charge: int | None,
+        out_of_range: OnOutOfRange,
+        where: str,
+    ) -> Prediction:
+        molecule = check_structure(structure, self.card, charge, out_of_range, where=where)
+        graph = Graph.from_arrays(
+            molecule.numbers,
+            molecule.positions - molecule.positions.mean(axis=0),
+            self.card.model.message_passing.cutoff,
+            total_charge=molecule.charge,
+            atomic_dipoles=molecule.dipoles,
+            dtype=np.float64,
+        )
+        width = -(-graph.num_neighbors // 8) * 8
+        batch = stack([graph], num_atoms=padded_atoms(graph.num_atoms), num_neighbors=width)
+        atoms = len(molecule.numbers)
+        energies, forces = (np.asarray(x[0, :atoms], np.float64) for x in self.evaluate(batch))
+        energies = energies + [
+            self.card.reference_energies[symbol(number)] for number in molecule.numbers.tolist()
+        ]
+        return Prediction(
+            energy=float(energies.sum()),
+            forces=forces,
+            atomic_energies=energies,
+            charge=molecule.charge,
+        )
+
+
+def load_exported(path: str | PathLike[str], *, sha256: str | None = None) -> ExportedModel:
+    """Read a file of `export_model`.
+
+    Args:
+        path: the file.
+        sha256: SHA-256 of the whole file as it was reported when it was written; checked before
+            anything is read from it. The program's own hash is always checked.
+
+    Returns:
+        The model, to be called with structures.
+
+    Raises:
+        ExportError: the file is missing, damaged, altered, of another kind or version, or for
+            other platforms than JAX has here.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ExportError(f"{path}: cannot read the exported model ({error.strerror})") from error
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise ExportError(
+            f"{path}: the file has SHA-256 {hashlib.sha256(content).hexdigest()}, expected {sha256}"
+        )
+    manifest, program = _archive.read(path)
+    try:
+        card = from_table(Card, manifest["card"])
+        dtype, platforms = manifest["dtype"], tuple(manifest["platforms"])
+        attention, expected = manifest["attention"], manifest["program"]["sha256"]
+    except (ConfigError, KeyError, TypeError) as error:
+        raise ExportError(f"{path}: {_archive.MANIFEST}: not as expected ({error!r})") from error
+    found = hashlib.sha256(program).hexdigest()
+    if found != expected:
+        raise ExportError(
+            f"{path}: {_archive.PROGRAM} has SHA-256 {found}, expected {expected}; it was altered"
+        )
+    here = jax.default_backend()
+    if here not in {DEVICES.get(platform) for platform in platforms}:
+        raise ExportError(
+            f"{path}: was exported for {', '.join(platforms)}, but JAX runs on {here} here"
+        )
+    try:
+        exported = jax.export.deserialize(bytearray(program))
+    except Exception as error:  # of many kinds, where another version of JAX wrote it
+        raise ExportError(
+            f"{path}: JAX {jax.__version__} cannot read the program, which JAX "
+            f"{manifest.get('jax')} wrote ({error})"
+        ) from error
+    return ExportedModel(
+        card=card,
+        dtype=dtype,
+        platforms=platforms,
+        attention=attention,
+        _call=jax.jit(exported.call),
+    )

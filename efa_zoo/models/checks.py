@@ -1,0 +1,379 @@
+"""Checks of structures against what a model knows, before anything is computed."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike
+from scipy.spatial import KDTree
+from scipy.spatial.distance import pdist
+
+from efa_zoo.base.errors import ConfigError, InputError
+from efa_zoo.models.hub.cards import Card, Domain
+from efa_zoo.structures.elements import ATOMIC_NUMBERS, symbol
+from efa_zoo.structures.graph import Graph
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+__all__ = [
+    "Molecule",
+    "OnOutOfRange",
+    "OutOfRangeWarning",
+    "check_structure",
+    "farthest",
+    "float_type",
+    "ignore_out_of_range",
+    "is_structure",
+    "on_out_of_range",
+    "problems_out_of_range",
+]
+
+#: What happens to a structure outside what a model knows.
+OnOutOfRange: TypeAlias = Literal["error", "warn"]
+
+#: Atoms closer than this (Å) are the same atom given twice, whatever a model knows.
+_SAME_PLACE = 0.1
+
+#: Up to this number of atoms, looking at all pairs is quicker than a search.
+_FEW_ATOMS = 100
+
+
+class OutOfRangeWarning(UserWarning):
+    """A prediction was made for a structure outside what the model knows."""
+
+
+@contextmanager
+def ignore_out_of_range() -> Generator[None]:
+    """Do not warn about structures outside what a model knows, where that is said already."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OutOfRangeWarning)
+        yield
+
+
+@dataclass(frozen=True, kw_only=True)
+class Molecule:
+    """A structure after the checks: float64 positions, no padding."""
+
+    numbers: np.ndarray
+    positions: np.ndarray
+    charge: int
+    dipoles: np.ndarray | None
+
+
+def on_out_of_range(option: object) -> OnOutOfRange:
+    """Take an option that says what happens to a structure outside what a model knows.
+
+    Args:
+        option: "error" or "warn".
+
+    Returns:
+        The option.
+
+    Raises:
+        InputError: it is anything else.
+    """
+    if option not in ("error", "warn"):
+        raise InputError(f"out_of_range: got {option!r}, expected 'error' or 'warn'")
+    return option
+
+
+def float_type(dtype: DTypeLike) -> np.dtype:
+    """Take an option that names the floating-point type to compute in.
+
+    Args:
+        dtype: float32 or float64, by name or type.
+
+    Returns:
+        The type.
+
+    Raises:
+        InputError: it is anything else.
+    """
+    try:
+        wanted = np.dtype(dtype)
+    except TypeError as error:
+        raise InputError(f"dtype: got {dtype!r}, expected float32 or float64") from error
+    if wanted not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise InputError(f"dtype: got {wanted.name}, expected float32 or float64")
+    return wanted
+
+
+def _is_atoms(structure: object) -> bool:
+    # Nobody can hold ASE atoms where ASE was not imported.
+    if sys.modules.get("ase") is None:
+        return False
+    from ase import Atoms
+
+    return isinstance(structure, Atoms)
+
+
+def is_structure(structure: object) -> bool:
+    """Whether something is one structure: ASE atoms or a `Graph`."""
+    return isinstance(structure, Graph) or _is_atoms(structure)
+
+
+def check_structure(
+    structure: object,
+    card: Card,
+    charge: int | None,
+    out_of_range: OnOutOfRange,
+    *,
+    where: str = "",
+    stacklevel: int = 3,
+) -> Molecule:
+    """Check a structure and take its arrays.
+
+    Args:
+        structure: ASE atoms or a `Graph`.
+        card: of the model.
+        charge: total charge in units of e; None takes `atoms.info["charge"]` or the graph's
+            `total_charge`, without either 0 if the model knows no other charge.
+        out_of_range: whether a structure outside what the model knows (charge, electrons,
+            distances) raises or only warns.
+        where: begins every warning, for example the structure's index.
+        stacklevel: whose line a warning names; 3 is the caller of the caller.
+
+    Returns:
+        The structure's arrays, without padding.
+
+    Raises:
+        InputError: the structure is invalid or outside what the model knows.
+        ConfigError: the card does not say what the model knows.
+    """
+    domain = _domain(card)
+    if isinstance(structure, Graph):
+        numbers, positions, dipoles = _graph_arrays(structure)
+        given = int(structure.total_charge) if charge is None else charge
+    elif _is_atoms(structure):
+        numbers, positions, dipoles = _atoms_arrays(structure)  # type: ignore[arg-type]
+        given = structure.info.get("charge") if charge is None else charge  # type: ignore[attr-defined]
+    else:
+        raise InputError(
+            f"got an object of type {type(structure).__name__}, expected ASE atoms or a Graph"
+        )
+    _check_geometry(numbers, positions)
+    _check_elements(numbers, card, domain)
+    if card.model.dipole_embedding:
+        dipoles = _check_dipoles(dipoles, numbers, card)
+    total_charge = _charge(given, card, domain)
+    for problem in problems_out_of_range(numbers, positions, total_charge, card):
+        if out_of_range == "error":
+            raise InputError(problem)
+        warnings.warn(f"{where}{problem}", OutOfRangeWarning, stacklevel=stacklevel)
+    return Molecule(
+        numbers=numbers,
+        positions=positions,
+        charge=total_charge,
+        dipoles=dipoles if card.model.dipole_embedding else None,
+    )
+
+
+def _domain(card: Card) -> Domain:
+    if card.domain is None:
+        raise ConfigError(f"{card.name}: the card has no [domain], which says what the model knows")
+    return card.domain
+
+
+def _graph_arrays(graph: Graph) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    if np.ndim(graph.atomic_numbers) != 1:
+        raise InputError(
+            f"atomic_numbers: got shape {np.shape(graph.atomic_numbers)}, expected (atoms,); give "
+            "a batch as a list of graphs"
+        )
+    numbers = np.asarray(graph.atomic_numbers)
+    atoms = numbers > 0
+    dipoles = graph.atomic_dipoles
+    return (
+        numbers[atoms],
+        np.asarray(graph.positions, dtype=np.float64)[atoms],
+        None if dipoles is None else np.asarray(dipoles, dtype=np.float64)[atoms],
+    )
+
+
+def _atoms_arrays(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    if np.any(atoms.pbc):
+        raise InputError(
+            f"pbc: got {atoms.pbc.tolist()}, expected a molecule without periodicity "
+            "(atoms.pbc = False if the cell is only a box around it)"
+        )
+    return (
+        atoms.get_atomic_numbers(),
+        np.asarray(atoms.get_positions(), dtype=np.float64),
+        atoms.arrays.get("atomic_dipoles"),
+    )
+
+
+def _check_geometry(numbers: np.ndarray, positions: np.ndarray) -> None:
+    if numbers.size == 0:
+        raise InputError("got no atoms, expected at least one")
+    broken = np.flatnonzero(~np.isfinite(positions).all(axis=1))
+    if broken.size:
+        atom = int(broken[0])
+        raise InputError(
+            f"positions: atom {atom} ({symbol(int(numbers[atom]))}) is at "
+            f"{positions[atom].tolist()}, expected finite numbers (Å)"
+        )
+    distance, first, second = _closest(positions)
+    if distance < _SAME_PLACE:
+        hint = "" if positions.any() else "; all positions are zero, were they given?"
+        raise InputError(
+            f"positions: atoms {first} and {second} are {distance:.3g} Å apart, expected different "
+            f"places{hint}"
+        )
+
+
+def _check_elements(numbers: np.ndarray, card: Card, domain: Domain) -> None:
+    known = [ATOMIC_NUMBERS[element] for element in domain.elements]
+    unknown = [symbol(int(number)) for number in np.unique(numbers) if number not in known]
+    if unknown:
+        raise InputError(
+            f"elements: got {', '.join(unknown)}, but {card.name} knows only "
+            f"{', '.join(domain.elements)}"
+        )
+
+
+def _check_dipoles(dipoles: object, numbers: np.ndarray, card: Card) -> np.ndarray:
+    if dipoles is None:
+        raise InputError(
+            f"atomic_dipoles: none given, but {card.name} needs a vector of each atom (e·Å); set "
+            "atoms.arrays['atomic_dipoles'] (in a file: a column atomic_dipoles:R:3 of the extxyz)"
+        )
+    found = np.asarray(dipoles)
+    if found.shape != (len(numbers), 3) or found.dtype.kind not in "iuf":
+        raise InputError(
+            f"atomic_dipoles: got shape {found.shape} of {found.dtype}, expected numbers of shape "
+            f"({len(numbers)}, 3)"
+        )
+    broken = np.flatnonzero(~np.isfinite(found).all(axis=1))
+    if broken.size:
+        atom = int(broken[0])
+        raise InputError(
+            f"atomic_dipoles: that of atom {atom} ({symbol(int(numbers[atom]))}) is "
+            f"{found[atom].tolist()}, expected finite numbers (e·Å)"
+        )
+    return found.astype(np.float64)
+
+
+def _charge(given: object, card: Card, domain: Domain) -> int:
+    if given is None:
+        if domain.total_charges == (0,):
+            return 0
+        raise InputError(
+            f"charge: not given, but {card.name} knows molecules of charge "
+            f"{_signed(domain.total_charges)}; set atoms.info['charge'] (in a file: "
+            f"charge={domain.total_charges[-1]} in the extxyz header), or pass charge= (on the "
+            "command line: --charge)"
+        )
+    if isinstance(given, bool | np.bool_) or not isinstance(
+        given, int | float | np.integer | np.floating
+    ):
+        raise InputError(f"charge: got {given!r}, expected an integer (e)")
+    if not float(given).is_integer():
+        raise InputError(f"charge: got {given}, expected an integer (e)")
+    return int(given)
+
+
+def problems_out_of_range(
+    numbers: np.ndarray, positions: np.ndarray, charge: int, card: Card
+) -> list[str]:
+    """What of a structure lies outside what a model knows.
+
+    Args:
+        numbers: `[atoms]`, atomic numbers.
+        positions: `[atoms, 3]` in Å.
+        charge: total charge in units of e.
+        card: of the model.
+
+    Returns:
+        One sentence for each; none if the model knows such structures.
+
+    Raises:
+        ConfigError: the card does not say what the model knows.
+    """
+    domain = _domain(card)
+    problems = []
+    if charge not in domain.total_charges:
+        problems.append(
+            f"charge: got {_signed([charge])}, but {card.name} knows only "
+            f"{_signed(domain.total_charges)}"
+        )
+    electrons = int(numbers.sum()) - charge
+    if domain.closed_shell and electrons % 2:
+        problems.append(
+            f"charge: {_signed([charge])} leaves {electrons} electrons, an odd number, but "
+            f"{card.name} knows closed shells only"
+        )
+    shortest, first, second = _closest(positions)
+    if shortest < domain.min_distance:
+        problems.append(
+            f"positions: atoms {first} and {second} are {shortest:.3g} Å apart, but {card.name} "
+            f"knows distances from {domain.min_distance:g} Å"
+        )
+    longest, first, second = farthest(positions)
+    if longest > domain.max_distance:
+        problems.append(
+            f"positions: atoms {first} and {second} are {longest:.4g} Å apart, but {card.name} "
+            f"knows distances up to {domain.max_distance:g} Å"
+        )
+    return problems
+
+
+def _signed(charges: Sequence[int]) -> str:
+    return ", ".join(f"{charge:+d}" if charge else "0" for charge in charges)
+
+
+def _closest(positions: np.ndarray) -> tuple[float, int, int]:
+    """Shortest distance and its two atoms; infinity for a single atom."""
+    if len(positions) < 2:
+        return float("inf"), 0, 0
+    if len(positions) <= _FEW_ATOMS:
+        distances = pdist(positions)
+        return _pair(distances, int(distances.argmin()), len(positions))
+    distances, neighbors = map(np.asarray, KDTree(positions).query(positions, k=2))
+    first = int(np.argmin(distances[:, 1]))
+    # Of two atoms at one place, the tree may name the atom itself second.
+    second = next(atom for atom in neighbors[first, ::-1].tolist() if atom != first)
+    return float(distances[first, 1]), min(first, second), max(first, second)
+
+
+def _pair(distances: np.ndarray, number: int, atoms: int) -> tuple[float, int, int]:
+    """A distance of `pdist`, and its two atoms in ascending order."""
+    first, end = 0, atoms - 1
+    while number >= end:
+        first, end = first + 1, end + atoms - 2 - first
+    return float(distances[number]), first, number - end + atoms
+
+
+def farthest(positions: np.ndarray) -> tuple[float, int, int]:
+    """Longest distance of a structure.
+
+    Args:
+        positions: `[atoms, 3]`.
+
+    Returns:
+        The distance, and the indices of its two atoms in ascending order.
+    """
+    if 2 <= len(positions) <= _FEW_ATOMS:
+        distances = pdist(positions)
+        return _pair(distances, int(distances.argmax()), len(positions))
+    # Atoms near the middle cannot beat the distance found from the outermost atom.
+    center = (positions.min(axis=0) + positions.max(axis=0)) / 2
+    radii = np.linalg.norm(positions - center, axis=1)
+    outermost = int(np.argmax(radii))
+    distances = np.linalg.norm(positions - positions[outermost], axis=1)
+    best = float(distances.max()), outermost, int(np.argmax(distances))
+    candidates = np.flatnonzero(radii + radii[outermost] >= best[0])
+    for atom in candidates.tolist():
+        distances = np.linalg.norm(positions[candidates] - positions[atom], axis=1)
+        other = int(np.argmax(distances))
+        best = max(best, (float(distances[other]), atom, int(candidates[other])))
+    distance, *pair = best
+    first, second = sorted(pair)
+    return distance, first, second

@@ -1,0 +1,343 @@
+"""Model cards: what a model is, where it was trained, where it is valid, and how well it does.
+
+A card is read from a zoo file, `zoo/<name>.toml`. Before training the file is a recipe: it has no
+`[weights]`, and training writes the results into it with `write_results`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from efa_zoo.base.config import ModelConfig, TrainingConfig, from_table, to_table
+from efa_zoo.base.errors import ConfigError
+from efa_zoo.base.files import write_atomically
+from efa_zoo.structures.domain import Domain
+from efa_zoo.structures.elements import ATOMIC_NUMBERS
+
+__all__ = [
+    "Card",
+    "DataSource",
+    "FineTuning",
+    "WeightsFile",
+    "write_card",
+    "write_results",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """The data a model is trained on.
+
+    Attributes:
+        name: name of the data set, as `efa-zoo data build` takes it; structures/NAME for one that
+            `efa-zoo data add` made of a file.
+        level_of_theory: method of the labels, such as `"GFN2-xTB"`.
+        units: units of the labels.
+        citation: where method and data come from.
+        splits: how training, validation and test structures were chosen.
+    """
+
+    name: str
+    level_of_theory: str
+    units: str = "eV, eV/Å"
+    citation: str = ""
+    splits: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsFile:
+    """The file that holds a model's weights.
+
+    Attributes:
+        sha256: SHA-256 of the file, 64 hexadecimal digits.
+        parameters: number of trainable numbers.
+        bytes: size of the file.
+    """
+
+    sha256: str
+    parameters: int
+    bytes: int
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise ConfigError(f"sha256: got {self.sha256!r}, expected 64 hexadecimal digits")
+        for name, value in (("parameters", self.parameters), ("bytes", self.bytes)):
+            if value < 1:
+                raise ConfigError(f"{name}: got {value}, expected at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuning:
+    """How a model was made of another one.
+
+    Attributes:
+        base: name of the model it started from.
+        base_sha256: SHA-256 of that model's weights file.
+        base_data: name of the data set that model was trained on.
+        replay: share of the training structures that were taken from that data set.
+        reference_energies: whether the elements' energies are those of the base model or fitted
+            to the new data; labels of `base_data` are then on another scale of energy.
+        data_sha256: SHA-256 of the file of the new data; empty for a data set that is built.
+    """
+
+    base: str
+    base_sha256: str
+    base_data: str
+    replay: float
+    reference_energies: Literal["kept", "refitted"]
+    data_sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What is known about one model.
+
+    Cards compare by content and are hashable, so one can be a static field of a module.
+
+    Attributes:
+        name: name of the model and of its files.
+        description: one sentence.
+        model: architecture.
+        data: the data trained on.
+        training: the training recipe; None for a model that was not trained here.
+        fine_tuning: what a fine-tuned model was made of; None for others.
+        domain: the structures the model knows; None before training.
+        reference_energies: energy in eV by element symbol, added to the network's atomic
+            energies; empty before training.
+        weights: the weights file; None before training.
+        metrics: errors by split, numbers or tables of numbers; empty before training.
+        cost: what the training took; empty before training.
+        limits: where the model is known to fail, in words.
+    """
+
+    name: str
+    description: str
+    model: ModelConfig
+    data: DataSource
+    training: TrainingConfig | None = None
+    fine_tuning: FineTuning | None = None
+    domain: Domain | None = None
+    reference_energies: Mapping[str, float] = field(default_factory=dict)
+    weights: WeightsFile | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    limits: str = ""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+            raise ConfigError(
+                f"name: got {self.name!r}, expected letters, digits, '.', '_' and '-'"
+            )
+        for element, energy in self.reference_energies.items():
+            if element not in ATOMIC_NUMBERS:
+                raise ConfigError(
+                    f"reference_energies: got key {element!r}, expected symbols of elements"
+                )
+            if not math.isfinite(energy):
+                raise ConfigError(
+                    f"reference_energies.{element}: got {energy}, expected a finite number (eV)"
+                )
+        if self.domain is not None:
+            for element in self.domain.elements:
+                if ATOMIC_NUMBERS[element] > self.model.highest_atomic_number:
+                    raise ConfigError(
+                        f"domain.elements: got {element!r}, expected elements up to "
+                        f"model.highest_atomic_number = {self.model.highest_atomic_number}"
+                    )
+        if self.weights is not None:
+            if self.domain is None:
+                raise ConfigError("domain: missing, expected where the model has [weights]")
+            missing = set(self.domain.elements) - set(self.reference_energies)
+            if missing:
+                raise ConfigError(
+                    f"reference_energies: no energy for {', '.join(sorted(missing))}, expected "
+                    "one for every element of the domain"
+                )
+
+    def __hash__(self) -> int:
+        # Equal cards hash alike; the mappings among the fields cannot be hashed.
+        return hash((self.name, self.model, self.weights))
+
+    @classmethod
+    def from_toml(cls, path: Path | str) -> Card:
+        """Read a zoo file.
+
+        Args:
+            path: the file; its name without the ending must be the card's name.
+
+        Returns:
+            The card.
+
+        Raises:
+            ConfigError: the file cannot be read, is no TOML, or a key is unknown, missing, of the
+                wrong type or out of range.
+        """
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot read the zoo file ({error.strerror})") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}: the zoo file is not UTF-8 text") from error
+        return _parse(text, path)
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+def write_card(path: Path | str, card: Card) -> None:
+    """Write a card to a new zoo file, atomically.
+
+    Args:
+        path: the file, named as the card.
+        card: the card.
+
+    Raises:
+        ConfigError: the file is not named as the card.
+    """
+    import tomlkit
+
+    path = Path(path)
+    text = tomlkit.dumps(to_table(card))
+    _parse(text, path)
+    write_atomically(path, text.encode())
+
+
+def write_results(
+    path: Path | str,
+    *,
+    weights: WeightsFile | None = None,
+    domain: Domain | None = None,
+    reference_energies: Mapping[str, float] | None = None,
+    metrics: Mapping[str, object] | None = None,
+    cost: Mapping[str, object] | None = None,
+) -> Card:
+    """Write results of a training into a zoo file, atomically; comments and layout stay.
+
+    A table that is given replaces the one in the file; the others stay as they are.
+
+    Args:
+        path: the zoo file.
+        weights: the weights file.
+        domain: the structures the model knows.
+        reference_energies: energy in eV by element symbol.
+        metrics: errors by split.
+        cost: what the training took.
+
+    Returns:
+        The new card.
+
+    Raises:
+        ConfigError: the file cannot be read, or would not be a valid card afterwards; it is then
+            left as it was.
+    """
+    # Imported here: only writing needs it.
+    import tomlkit
+
+    path = Path(path)
+    Card.from_toml(path)
+    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    tables: dict[str, Mapping[str, object] | None] = {
+        "domain": None if domain is None else to_table(domain),
+        "reference_energies": reference_energies,
+        "weights": None if weights is None else to_table(weights),
+        "metrics": metrics,
+        "cost": cost,
+    }
+    for name, table in tables.items():
+        if table is None:
+            continue
+        if name not in document:
+            document[name] = tomlkit.table()
+        _replace(document[name], table)
+    text = tomlkit.dumps(document)
+    card = _parse(text, path)
+    write_atomically(path, text.encode())
+    return card
+
+
+def _parse(text: str, path: Path) -> Card:
+    try:
+        card = from_table(Card, tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if card.name != path.stem:
+        raise ConfigError(
+            f"{path}: name: got {card.name!r}, expected the file's name {path.stem!r}"
+        )
+    return card
+
+
+def _replace(table: MutableMapping[str, Any], values: Mapping[str, object]) -> None:
+    """Give a tomlkit table the keys and values of a mapping, reusing what is there."""
+    for key in [key for key in table if key not in values]:
+        del table[key]
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            if not isinstance(table.get(key), MutableMapping):
+                table[key] = {}
+            _replace(table[key], value)
+        else:
+            table[key] = value
+
+
+def _lines(card: Card) -> Iterator[str]:
+    yield f"{card.name}: {card.description}"
+    yield from _section("Data", to_table(card.data))
+    if card.domain is not None:
+        domain = card.domain
+        shells = "closed shells only" if domain.closed_shell else "any number of electrons"
+        yield from _section(
+            "Valid for",
+            {
+                "elements": " ".join(domain.elements),
+                "total charges": " ".join(
+                    f"{charge:+d}" if charge else "0" for charge in domain.total_charges
+                ),
+                "distances": f"{domain.min_distance:g} to {domain.max_distance:g} Å",
+                "electrons": shells,
+            },
+        )
+    yield from _section("Limits", {"": card.limits} if card.limits else {})
+    yield from _section("Architecture", to_table(card.model))
+    if card.training is not None:
+        yield from _section("Training", to_table(card.training))
+    if card.fine_tuning is not None:
+        yield from _section("Fine-tuning", to_table(card.fine_tuning))
+    yield from _section("Training cost", card.cost)
+    yield from _section("Errors", card.metrics)
+    yield from _section("Reference energies (eV)", card.reference_energies)
+    if card.weights is None:
+        yield from _section("Weights", {"": "none yet, the model is not trained"})
+    else:
+        yield from _section("Weights", to_table(card.weights))
+
+
+def _section(title: str, table: Mapping[str, Any], indent: str = "  ") -> Iterator[str]:
+    if not table:
+        return
+    yield f"{indent[2:]}{title}"
+    width = max(len(key) for key in table)
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _section(key, value, indent + "  ")
+        elif value != "":
+            yield f"{indent}{key.ljust(width)}  {_text(value)}" if key else f"{indent}{value}"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return " ".join(_text(item) for item in value)
+    return str(value)

@@ -1,0 +1,204 @@
+"""Finding models by name: zoo files, weights, and the models made of them.
+
+A *home* is a folder with `zoo/<name>.toml` and `pretrained/<name>.safetensors`. Homes are searched
+in this order: the environment variable `EFA_ZOO_HOME`, the data inside the installed package, the
+checkout the package is imported from.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from efa_zoo.base.errors import ConfigError, InputError, UnknownModelError, WeightsError
+from efa_zoo.models.hub.cards import Card
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from efa_zoo.models.potential import Potential
+
+__all__ = ["ModelFiles", "card", "example", "find", "list_examples", "list_models", "load"]
+
+_PACKAGE = Path(__file__).resolve().parents[2]
+_EXAMPLES = Path(__file__).with_name("_examples")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFiles:
+    """The two files of a model.
+
+    Attributes:
+        zoo_file: the card, `<name>.toml`.
+        weights: the weights, `<name>.safetensors`; missing before training.
+    """
+
+    zoo_file: Path
+    weights: Path
+
+
+def list_models(pattern: str = "*", *, trained: bool = True) -> list[str]:
+    """Names of the models in the zoo.
+
+    Args:
+        pattern: only names that match this shell pattern, such as `"*efa*"`.
+        trained: only models with weights; False includes recipes that were not trained yet.
+
+    Returns:
+        The names in alphabetical order.
+
+    Raises:
+        ConfigError: a zoo file is not valid.
+    """
+    names = [name for name in sorted(_zoo()) if fnmatch.fnmatchcase(name, pattern)]
+    return [name for name in names if not trained or card(name).weights is not None]
+
+
+def find(name_or_path: str | os.PathLike[str]) -> ModelFiles:
+    """Find the files of a model.
+
+    Args:
+        name_or_path: the name of a model in the zoo, a folder with one zoo file, or a zoo file
+            itself. A name in the zoo comes before a folder of that name in the working directory.
+
+    Returns:
+        The model's files. Beside a zoo file that was given by path, or in a folder, the weights
+        are `<name>.safetensors`.
+
+    Raises:
+        UnknownModelError: there is no such model; close names are suggested.
+        ConfigError: a folder has no zoo file, or several.
+    """
+    zoo = _zoo()
+    text = os.fspath(name_or_path)
+    if isinstance(name_or_path, str) and text in zoo:
+        return zoo[text]
+    path = Path(text).expanduser()
+    if text and path.is_dir():
+        zoo_files = sorted(path.glob("*.toml"))
+        if len(zoo_files) != 1:
+            found = ", ".join(file.name for file in zoo_files) or "none"
+            hint = " (an unfinished run, --resume goes on)" if _unfinished(path) else ""
+            raise ConfigError(f"{path}: found {found}, expected one zoo file (*.toml){hint}")
+        path = zoo_files[0]
+    if path.suffix == ".toml" and path.is_file():
+        return ModelFiles(zoo_file=path, weights=path.with_suffix(".safetensors"))
+    close = difflib.get_close_matches(text, zoo, n=3)
+    hint = (
+        f"did you mean {' or '.join(close)}?"
+        if close
+        else f"known models: {', '.join(sorted(zoo)) or 'none'}"
+    )
+    raise UnknownModelError(f"no model {text!r} in the zoo, and no such folder ({hint})")
+
+
+def _unfinished(folder: Path) -> bool:
+    return (folder / "checkpoint.json").exists()
+
+
+def card(name_or_path: str | os.PathLike[str]) -> Card:
+    """The card of a model.
+
+    Args:
+        name_or_path: as for `find`.
+
+    Returns:
+        The card; `print` shows it in full.
+
+    Raises:
+        UnknownModelError: there is no such model.
+        ConfigError: the zoo file is not valid.
+    """
+    return Card.from_toml(find(name_or_path).zoo_file)
+
+
+def load(name_or_path: str | os.PathLike[str], *, dtype: DTypeLike | None = None) -> Potential:
+    """Load a trained model.
+
+    Args:
+        name_or_path: the name of a model in the zoo, a folder that training wrote, or a zoo file.
+        dtype: floating-point type of the weights, None keeps the stored one (float32). float64
+            needs JAX's 64-bit mode; `efa_zoo.predict(..., dtype="float64")` enters it by itself.
+
+    Returns:
+        The model: the network with its weights, and its card.
+
+    Raises:
+        UnknownModelError: there is no such model.
+        ConfigError: the zoo file is not valid.
+        WeightsError: the model is not trained, or its weights file is missing, damaged, altered or
+            does not fit. Weights are never made up.
+        InputError: the type is not a floating-point type that JAX has enabled.
+    """
+    # Imported here: listing models and reading cards then needs no JAX.
+    import equinox as eqx
+    import jax
+
+    from efa_zoo.models.mpnn import EnergyModel
+    from efa_zoo.models.potential import Potential, cast
+    from efa_zoo.models.weights import load_weights
+
+    files = find(name_or_path)
+    found = Card.from_toml(files.zoo_file)
+    if found.weights is None:
+        raise WeightsError(
+            f"{files.zoo_file}: the model {found.name} has no weights yet, train it first "
+            f"(efa-zoo train {files.zoo_file})"
+        )
+    # Weights are stored in float32, whatever the user has set for new arrays.
+    with jax.enable_x64(False):
+        like = eqx.filter_eval_shape(EnergyModel, found.model, key=jax.random.key(0))
+    network = load_weights(files.weights, like, sha256=found.weights.sha256)
+    potential = Potential(network=network, card=found)
+    return potential if dtype is None else cast(potential, dtype)
+
+
+def example(name: str) -> Path:
+    """The file of an example structure that is shipped with the package.
+
+    Args:
+        name: one of `list_examples()`.
+
+    Returns:
+        Path of an extended XYZ file; the total charge stands in its header.
+
+    Raises:
+        InputError: there is no such example.
+    """
+    if name not in list_examples():
+        known = ", ".join(list_examples())
+        raise InputError(f"example: got {name!r}, expected one of {known}")
+    return _EXAMPLES / f"{name}.extxyz"
+
+
+def list_examples() -> list[str]:
+    """Names of the example structures that are shipped with the package."""
+    return sorted(path.stem for path in _EXAMPLES.glob("*.extxyz"))
+
+
+def _homes() -> list[Path]:
+    homes = [_PACKAGE / "_data"]
+    checkout = _PACKAGE.parent
+    if (checkout / "pyproject.toml").is_file():
+        homes.append(checkout)
+    chosen = os.environ.get("EFA_ZOO_HOME")
+    if chosen:
+        home = Path(chosen).expanduser()
+        if not (home / "zoo").is_dir():
+            raise ConfigError(f"EFA_ZOO_HOME: got {chosen!r}, expected a folder that has zoo/")
+        homes.insert(0, home)
+    return homes
+
+
+def _zoo() -> dict[str, ModelFiles]:
+    """Every model by name; the first home that has a name wins."""
+    zoo: dict[str, ModelFiles] = {}
+    for home in _homes():
+        for path in sorted((home / "zoo").glob("*.toml")):
+            weights = home / "pretrained" / f"{path.stem}.safetensors"
+            zoo.setdefault(path.stem, ModelFiles(zoo_file=path, weights=weights))
+    return zoo

@@ -1,0 +1,285 @@
+"""The network: message passing and attention in parallel, repeated, then atomic energies."""
+
+from __future__ import annotations
+
+import math
+
+import e3x
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from efa_zoo.attention.module import EuclideanFastAttention
+from efa_zoo.base.config import ModelConfig
+from efa_zoo.base.contracts import contract
+from efa_zoo.base.errors import InputError
+from efa_zoo.nn.basis import Pairs, pair_basis
+from efa_zoo.nn.coupling import Irreps
+from efa_zoo.nn.dense import MLP, Dense, change_irreps
+from efa_zoo.nn.embed import Embed
+from efa_zoo.nn.message_passing import MessagePass
+from efa_zoo.nn.tensor_dense import TensorDense
+from efa_zoo.structures.graph import Graph, check_molecule
+
+__all__ = ["EnergyModel", "Interaction"]
+
+_SCALARS = Irreps(0, False)
+
+
+class Interaction(eqx.Module):
+    """One block: local and global update of the features, then refinement of each atom.
+
+    With x the features, y = MLP(x + MessagePass(x)) and z = MLP(x + Dense(Attention(x))), the
+    result is x + silu(c) y + silu(1 - c) z with a trainable c, or the plain sum. With direct
+    updates, y = MLP(x + m) + m for m = MessagePass(x), and z likewise. The last block of a network
+    produces scalars only.
+
+    Attributes:
+        message_pass: the local part.
+        local_mlp: refinement of the local part.
+        attention: the global part: attention, a dense layer that emulates it, or None.
+        attention_output: linear map of the attended features.
+        global_mlp: refinement of the global part.
+        switch: the trainable c, or None.
+        self_interaction: tensor product of the features with themselves, or None.
+        residual_mlps: further refinement.
+    """
+
+    message_pass: MessagePass
+    local_mlp: MLP
+    attention: EuclideanFastAttention | Dense | None
+    attention_output: Dense | None
+    global_mlp: MLP | None
+    switch: Float[Array, ""] | None
+    self_interaction: TensorDense | None
+    residual_mlps: tuple[MLP, ...]
+    direct_updates: bool = eqx.field(static=True)
+    kept_irreps: Irreps = eqx.field(static=True)
+    attention_irreps: Irreps = eqx.field(static=True)
+    irreps: Irreps = eqx.field(static=True)
+
+    def __init__(
+        self,
+        irreps: Irreps,
+        config: ModelConfig,
+        *,
+        attends: bool,
+        last: bool,
+        key: PRNGKeyArray,
+        dtype: jnp.dtype | None = None,
+    ):
+        """Make the module with random weights.
+
+        Args:
+            irreps: largest degree and parities of the input.
+            config: of the whole network.
+            attends: the block has a global part.
+            last: the block produces scalars only.
+            key: of the random weights.
+            dtype: of the weights.
+        """
+        keys = jax.random.split(key, 6 + config.residual_mlps)
+        features, zero = config.features, config.zero_output
+        self.message_pass = MessagePass(
+            irreps,
+            features,
+            basis_degree=config.message_passing.degree,
+            num_radial=config.message_passing.num_radial,
+            degree=0 if last else None,
+            pseudotensors=not last,
+            key=keys[0],
+            dtype=dtype,
+        )
+        self.kept_irreps = _SCALARS if last and not config.dipole_embedding else irreps
+        local = self.kept_irreps.union(self.message_pass.irreps)
+        self.local_mlp = MLP(local, features, zero_output=zero, key=keys[1], dtype=dtype)
+        combined = self.kept_irreps.union(local)
+
+        self.attention = self.attention_output = self.global_mlp = None
+        self.attention_irreps = self.kept_irreps
+        if attends and config.attention is not None:
+            if config.emulate_attention:
+                self.attention = Dense(
+                    self.kept_irreps, features, features, key=keys[2], dtype=dtype
+                )
+                attended, width = self.kept_irreps, features
+            else:
+                self.attention_irreps = _attention_irreps(self.kept_irreps, config, last)
+                self.attention = EuclideanFastAttention(
+                    self.attention_irreps, features, config.attention, key=keys[2], dtype=dtype
+                )
+                attended, width = self.attention.irreps, self.attention.value_features
+            self.attention_output = Dense(attended, width, features, key=keys[3], dtype=dtype)
+            attended = self.kept_irreps.union(attended)
+            self.global_mlp = MLP(attended, features, zero_output=zero, key=keys[4], dtype=dtype)
+            combined = combined.union(attended)
+
+        self.direct_updates = config.direct_updates
+        self.switch = jnp.asarray(0.5, dtype or float) if config.combine == "switch" else None
+        self.self_interaction = None
+        if config.self_interaction or config.dipole_embedding:
+            self.self_interaction = TensorDense(
+                combined,
+                features,
+                degree=0 if last else None,
+                pseudotensors=not last,
+                key=keys[5],
+                dtype=dtype,
+            )
+            combined = _SCALARS.union(self.self_interaction.irreps)
+        self.irreps = combined
+        self.residual_mlps = tuple(
+            MLP(combined, features, zero_output=zero, key=key, dtype=dtype) for key in keys[6:]
+        )
+
+    @contract
+    def __call__(
+        self,
+        x: Float[Array, "atoms parities components features"],
+        pairs: Pairs,
+        positions: Float[Array, "atoms 3"],
+        atom_mask: Bool[Array, " atoms"],
+    ) -> Float[Array, "atoms {self.irreps.parities} {self.irreps.components} features"]:
+        """Update the features of one molecule."""
+        message = self.message_pass(x, pairs)
+        x = change_irreps(x, self.kept_irreps)
+        local = self._refined(self.local_mlp, x, message)
+        if self.attention is None or self.attention_output is None or self.global_mlp is None:
+            parts = [local]
+        else:
+            seen = change_irreps(x, self.attention_irreps)
+            if isinstance(self.attention, EuclideanFastAttention):
+                attended = self.attention(seen, positions, atom_mask)
+            else:
+                attended = self.attention(seen)
+            update = self.attention_output(attended)
+            parts = [local, self._refined(self.global_mlp, x, update)]
+        if self.switch is not None:
+            switches = (self.switch, 1 - self.switch)
+            parts = [jax.nn.silu(c) * part for c, part in zip(switches, parts, strict=False)]
+        x = e3x.nn.add(x, *parts)
+        if self.self_interaction is not None:
+            x = e3x.nn.add(change_irreps(x, _SCALARS), self.self_interaction(x))
+        for mlp in self.residual_mlps:
+            x = e3x.nn.add(x, mlp(x))
+        return x
+
+    def _refined(self, mlp: MLP, x: Array, update: Array) -> Array:
+        refined = mlp(e3x.nn.add(x, update))
+        return e3x.nn.add(refined, update) if self.direct_updates else refined
+
+
+class EnergyModel(eqx.Module):
+    """Atomic energies of a molecule, relative to the energies of free elements.
+
+    Attributes:
+        embedding: initial features of each element.
+        dipole_embedding: atomic dipoles to features of degree 1, `[1, features]`, or None.
+        interactions: the blocks.
+        readout: scalars to energies, `[features]`.
+        element_bias: `[highest_atomic_number + 1]` in eV.
+    """
+
+    embedding: Embed
+    dipole_embedding: Float[Array, " features"] | None
+    interactions: tuple[Interaction, ...]
+    readout: Float[Array, " features"]
+    element_bias: Float[Array, " elements"]
+    config: ModelConfig = eqx.field(static=True)
+
+    def __init__(self, config: ModelConfig, *, key: PRNGKeyArray, dtype: jnp.dtype | None = None):
+        """Make the module with random weights.
+
+        Args:
+            config: architecture.
+            key: of the random weights.
+            dtype: of the weights, default is JAX's default float.
+        """
+        keys = jax.random.split(key, config.iterations + 3)
+        self.config = config
+        self.embedding = Embed(
+            config.highest_atomic_number, config.features, key=keys[0], dtype=dtype
+        )
+        self.dipole_embedding = None
+        irreps = _SCALARS
+        if config.dipole_embedding:
+            self.dipole_embedding = jax.random.normal(keys[1], (config.features,), dtype)
+            irreps = Irreps(1, False)
+        interactions = []
+        for i in range(config.iterations):
+            block = Interaction(
+                irreps,
+                config,
+                attends=config.attends(i),
+                last=i == config.iterations - 1,
+                key=keys[3 + i],
+                dtype=dtype,
+            )
+            irreps = block.irreps
+            interactions.append(block)
+        self.interactions = tuple(interactions)
+        scale = 0 if config.zero_output else 1 / math.sqrt(config.features)
+        self.readout = scale * jax.random.normal(keys[2], (config.features,), dtype)
+        self.element_bias = jnp.zeros(config.highest_atomic_number + 1, self.readout.dtype)
+
+    @contract
+    def initial_features(self, graph: Graph) -> Float[Array, "atoms 1 components features"]:
+        """Features of the atoms before the first block: their elements, and their dipoles if any.
+
+        Args:
+            graph: one molecule.
+
+        Returns:
+            `[atoms, 1, 1, features]`, or four components if the network embeds dipoles.
+
+        Raises:
+            InputError: atomic dipoles are needed and missing, or given and not used.
+        """
+        x = self.embedding(jnp.asarray(graph.atomic_numbers))
+        if self.dipole_embedding is None:
+            if graph.atomic_dipoles is not None:
+                raise InputError("atomic_dipoles: given, expected None for this model")
+            return x
+        if graph.atomic_dipoles is None:
+            raise InputError("atomic_dipoles: got None, expected (atoms, 3) for this model")
+        dipoles = jnp.asarray(graph.atomic_dipoles)[:, None, :, None] * self.dipole_embedding
+        return jnp.concatenate([x, dipoles], axis=-2)
+
+    @contract
+    def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
+        """Atomic energies of one molecule.
+
+        Args:
+            graph: neighbours within the cutoff of `config.message_passing`; atomic dipoles if
+                the network embeds them. Positions in Å of the dtype of the weights.
+
+        Returns:
+            `[atoms]` in eV, zero for padding.
+
+        Raises:
+            InputError: atomic dipoles are needed and missing, or given and not used.
+        """
+        check_molecule(graph)
+        positions, mask = jnp.asarray(graph.positions), graph.atom_mask
+        x = self.initial_features(graph)
+        # Accelerators would round the factors of float32 products, and lose the symmetry.
+        with jax.default_matmul_precision("highest"):
+            pairs = pair_basis(graph, self.config.message_passing)
+            for interaction in self.interactions:
+                x = interaction(x, pairs, positions, mask)
+            energies = change_irreps(x, _SCALARS)[:, 0, 0, :] @ self.readout
+        bias = self.element_bias[jnp.asarray(graph.atomic_numbers)]
+        return jnp.where(mask, energies + bias, 0)
+
+
+def _attention_irreps(irreps: Irreps, config: ModelConfig, last: bool) -> Irreps:
+    """Irreps of the features that attention sees: scalars in the last block."""
+    if last:
+        return _SCALARS
+    degree = irreps.degree if config.attention_degree is None else config.attention_degree
+    pseudotensors = config.attention_pseudotensors
+    return Irreps(
+        degree if irreps.degree > 0 else 0,
+        irreps.pseudotensors if pseudotensors is None else pseudotensors,
+    )

@@ -1,0 +1,194 @@
+"""Messages between neighbouring atoms."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from efa_zoo.base.contracts import contract
+from efa_zoo.nn.basis import Pairs
+from efa_zoo.nn.coupling import Coupling, Irreps, clebsch_gordan
+from efa_zoo.nn.dense import change_irreps
+from efa_zoo.ops.chunks import block_size, map_blocks
+from efa_zoo.ops.contractions import (
+    PathSegments,
+    featurewise_product,
+    matrix_product,
+    sum_paths,
+)
+
+__all__ = ["MessagePass"]
+
+_SCALARS = Irreps(0, False)
+
+#: Pairs of atoms of a block of message passing.
+_BLOCK_OF_PAIRS = 1024
+
+
+class MessagePass(eqx.Module):
+    """Sum over neighbours of the tensor product of a radial-angular filter with their features.
+
+    The coupling is linear in the outer product, so the neighbours are summed first and each atom
+    is coupled once.
+
+    Attributes:
+        filter: `[degree + 1, num_radial, features]`, radial functions to filters.
+        weights: `[paths, features]`, one per coupling path.
+    """
+
+    filter: Float[Array, "degrees num_radial features"]
+    weights: Float[Array, "paths features"]
+    coupling: Coupling = eqx.field(static=True)
+
+    def __init__(
+        self,
+        irreps: Irreps,
+        features: int,
+        *,
+        basis_degree: int,
+        num_radial: int,
+        degree: int | None = None,
+        pseudotensors: bool = True,
+        key: PRNGKeyArray,
+        dtype: jnp.dtype | None = None,
+    ):
+        """Make the layer with random weights.
+
+        Args:
+            irreps: largest degree and parities of the input.
+            features: number of features.
+            basis_degree: largest degree of the angular functions.
+            num_radial: number of radial functions.
+            degree: largest degree of the output, default the larger one of input and basis.
+            pseudotensors: keep pseudotensors that the product makes.
+            key: of the random weights.
+            dtype: of the weights.
+        """
+        key1, key2 = jax.random.split(key)
+        self.coupling = Coupling.of(Irreps(basis_degree, False), irreps, degree, pseudotensors)
+        shape = (basis_degree + 1, num_radial, features)
+        scale = 1 / (math.sqrt(num_radial) * 0.8796256610342398)
+        self.filter = scale * jax.random.truncated_normal(key1, -2, 2, shape, dtype)
+        self.weights = self.coupling.init(features, key2, dtype)
+
+    @property
+    def irreps(self) -> Irreps:
+        """Largest degree and parities of the output."""
+        return self.coupling.output
+
+    @contract
+    def __call__(
+        self,
+        features: Float[
+            Array,
+            "atoms {self.coupling.second.parities} {self.coupling.second.components} "
+            "{self.weights.shape[-1]}",
+        ],
+        pairs: Pairs,
+    ) -> Float[
+        Array, "atoms {self.coupling.output.parities} {self.coupling.output.components} features"
+    ]:
+        """Pass messages along all pairs."""
+        if self.coupling.output == _SCALARS:
+            sum_neighbors, components = self._sum_to_scalars, self._scalar_parts(features)
+        elif self.coupling.second == _SCALARS:
+            sum_neighbors, components = self._sum_of_scalars, features
+        else:
+            sum_neighbors, components = self._sum_products, features
+        if pairs.neighbors is None:
+            return sum_neighbors(pairs, components)
+        atoms, neighbors = pairs.neighbors.shape
+        size = block_size(atoms, neighbors, _BLOCK_OF_PAIRS)
+        return map_blocks(lambda block: sum_neighbors(block, components), pairs, size)
+
+    def _sum_of_scalars(
+        self, pairs: Pairs, features: Float[Array, "all_atoms 1 1 features"]
+    ) -> Float[Array, "atoms parities3 components3 features"]:
+        """Neighbour sum of filters times scalars, then their coupling."""
+        others = pairs.of_neighbors(features[:, 0, 0])
+        products = {}
+        for l, block in enumerate(self._blocks):
+            scaled = self._filter(pairs, l) * others
+            product = jnp.einsum("iaj,ijf->iaf", pairs.angular[:, block], scaled)
+            products[0, l, 0] = product[:, :, None]
+        return self.coupling.couple_blocks(products, self.weights)
+
+    def _sum_products(
+        self, pairs: Pairs, features: Float[Array, "all_atoms parities components features"]
+    ) -> Float[Array, "atoms parities3 components3 features"]:
+        """Neighbour sum of filters times features, then their coupling."""
+
+        def sum_neighbors(features: Array, radial: Array, angular: Array) -> list[Array]:
+            others = pairs.of_neighbors(features)
+            filters = radial[:, :, None] * jnp.swapaxes(angular, 1, 2)[..., None]
+            return [
+                featurewise_product(filters, others[:, :, parity])
+                for parity in range(features.shape[1])
+            ]
+
+        if pairs.radial.shape[0] < features.shape[0]:
+            # In a block of a loop, derivatives of second order would store for all blocks what is
+            # as large as the features of all pairs.
+            sum_neighbors = jax.checkpoint(sum_neighbors, prevent_cse=False)
+        products = {}
+        for l, block in enumerate(self._blocks):
+            sums = sum_neighbors(features, self._filter(pairs, l), pairs.angular[:, block])
+            products |= {(0, l, parity): part for parity, part in enumerate(sums)}
+        return self.coupling.couple_blocks(products, self.weights)
+
+    def _filter(self, pairs: Pairs, degree: int) -> Float[Array, "atoms neighbors features"]:
+        """Filters of one degree."""
+        radial = pairs.radial.reshape(-1, pairs.radial.shape[-1])
+        filters = matrix_product(radial, self.filter[degree])
+        return filters.reshape(*pairs.radial.shape[:2], -1)
+
+    @property
+    def _blocks(self) -> list[slice]:
+        """Components of each degree of the filters."""
+        return [slice(l * l, (l + 1) ** 2) for l in range(self.coupling.first.degree + 1)]
+
+    def _scalar_parts(
+        self, features: Float[Array, "atoms parities components features"]
+    ) -> Float[Array, "atoms components features"]:
+        """Proper components that couple to a scalar with a filter, times their constants."""
+        first, second, _ = self.coupling
+        degree = min(first.degree, second.degree)
+        proper = change_irreps(features, Irreps(degree, False))[:, 0]
+        factors = []
+        for l in range(degree + 1):
+            path = self.coupling.path_index[0, l, l % 2 * second.pseudotensors, l, 0, 0]
+            factors.append(_self_coupling(l) * self.weights[path])
+        return sum_paths(proper, jnp.stack(factors), _one_path_of_each_degree(degree))
+
+    def _sum_to_scalars(
+        self, pairs: Pairs, parts: Float[Array, "all_atoms components features"]
+    ) -> Float[Array, "atoms 1 1 features"]:
+        """Neighbour sum coupled to proper scalars, which pairs every component with itself."""
+        columns = [pairs.of_neighbors(part) for part in jnp.split(parts, parts.shape[1], axis=1)]
+        total = 0
+        for l in range(Irreps.of(parts[:, None]).degree + 1):
+            projected = sum(
+                pairs.angular[:, m, :, None] * columns[m][:, :, 0]
+                for m in range(l * l, (l + 1) ** 2)
+            )
+            total = total + self._filter(pairs, l) * projected
+        total = jnp.sum(jax.lax.optimization_barrier(total), axis=1)
+        return total[:, None, None, :]
+
+
+@functools.cache
+def _one_path_of_each_degree(degree: int) -> PathSegments:
+    paths = tuple((l, l * l, 2 * l + 1) for l in range(degree + 1))
+    return PathSegments(paths, num_paths=degree + 1, num_outputs=(degree + 1) ** 2)
+
+
+def _self_coupling(degree: int) -> float:
+    """The coefficient that couples a component of this degree with itself to a scalar."""
+    table = clebsch_gordan(degree, degree, 0, np.dtype(np.float64))
+    return float(table[-1, -1, 0])

@@ -1,0 +1,1 @@
+"""Operations on plain arrays: contractions, chunks, special functions. Imports `base`."""

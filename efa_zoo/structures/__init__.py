@@ -1,0 +1,1 @@
+"""Structures: elements, the padded `Graph`, neighbours, checks, batches. Imports `base`."""

@@ -1,0 +1,33 @@
+"""A padded batch of labelled molecules."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from efa_zoo.structures.graph import Graph
+
+__all__ = ["Batch"]
+
+
+class Batch(eqx.Module):
+    """Molecules with their labels, padded to static shapes.
+
+    Attributes:
+        graph: stacked molecules; a padding molecule has only padding atoms.
+        energy: `[molecules]` in eV, relative to the reference energies of the elements.
+        forces: `[molecules, atoms, 3]` in eV/Å, zero for padding.
+        molecule_mask: `[molecules]`, False for padding molecules.
+    """
+
+    graph: Graph
+    energy: Float[Array | np.ndarray, " molecules"]
+    forces: Float[Array | np.ndarray, "molecules atoms 3"]
+    molecule_mask: Bool[Array | np.ndarray, " molecules"]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Static number of molecules, atoms and neighbours."""
+        molecules, atoms, neighbors = self.graph.neighbors.shape
+        return molecules, atoms, neighbors

@@ -1,0 +1,163 @@
+"""Molecules: building, neighbours, padding, stacking, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ase import Atoms
+from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
+
+from efa_zoo.base.contracts import CONTRACTS
+from efa_zoo.base.errors import InputError
+from efa_zoo.structures.graph import Graph, check_molecule, neighbor_matrix, stack
+
+_NUMBERS = [8, 1, 1]
+_POSITIONS = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+
+
+@hypothesis.settings(max_examples=20, derandomize=True, deadline=None, database=None)
+@hypothesis.given(
+    atoms=st.integers(1, 8), cutoff=st.none() | st.floats(0.5, 4.0), seed=st.integers(0, 99)
+)
+def test_neighbours_are_all_pairs_closer_than_the_cutoff(
+    atoms: int, cutoff: float | None, seed: int
+) -> None:
+    positions = 2 * np.random.default_rng(seed).normal(size=(atoms, 3))
+    neighbors, mask = neighbor_matrix(positions, cutoff)
+    distances = np.linalg.norm(positions[:, None] - positions, axis=-1)
+    wanted = (distances < (np.inf if cutoff is None else cutoff)) & ~np.eye(atoms, dtype=bool)
+    assert neighbors.dtype == np.int32
+    assert neighbors.shape == mask.shape == (atoms, max(1, wanted.sum(axis=1).max()))
+    for atom in range(atoms):
+        assert neighbors[atom][mask[atom]].tolist() == np.flatnonzero(wanted[atom]).tolist()
+        assert (neighbors[atom][~mask[atom]] == atom).all()
+
+
+def test_a_molecule_from_arrays() -> None:
+    graph = Graph.from_arrays(_NUMBERS, _POSITIONS, 1.2, total_charge=-1)
+    assert (graph.num_atoms, graph.num_neighbors) == (3, 2)
+    assert graph.neighbors.tolist() == [[1, 2], [0, 1], [0, 2]]
+    assert graph.neighbor_mask.tolist() == [[True, True], [True, False], [True, False]]
+    assert graph.atomic_numbers.dtype == np.int32
+    assert graph.positions.dtype == np.float32
+    assert graph.total_charge.dtype == np.int32
+    assert graph.total_charge == -1
+    assert graph.atomic_dipoles is None
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(graph))
+    double = Graph.from_arrays(_NUMBERS, _POSITIONS, 1.2, dtype=np.float64)
+    assert double.positions.dtype == np.float64
+
+
+def test_padding() -> None:
+    dipoles = np.arange(9.0).reshape(3, 3)
+    graph = Graph.from_arrays(
+        _NUMBERS, _POSITIONS, 1.2, num_atoms=5, num_neighbors=4, atomic_dipoles=dipoles
+    )
+    assert graph.atomic_numbers.tolist() == [8, 1, 1, 0, 0]
+    assert np.asarray(graph.atom_mask).tolist() == [True, True, True, False, False]
+    assert graph.neighbors[:, 2:].tolist() == [[i, i] for i in range(5)]
+    assert graph.neighbor_mask.sum() == 4
+    assert not graph.positions[3:].any()
+    assert graph.atomic_dipoles is not None
+    np.testing.assert_array_equal(graph.atomic_dipoles[:3], dipoles)
+    assert not graph.atomic_dipoles[3:].any()
+    again = Graph.from_arrays(_NUMBERS, _POSITIONS, 1.2, atomic_dipoles=dipoles).pad(5, 4)
+    for a, b in zip(jax.tree.leaves(graph), jax.tree.leaves(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_molecule_from_ase() -> None:
+    atoms = Atoms("OH", positions=[[0, 0, 0], [0, 0, 1]], info={"charge": -1})
+    graph = Graph.from_ase(atoms, None, dtype=np.float64, num_atoms=3, num_neighbors=2)
+    assert graph.atomic_numbers.tolist() == [8, 1, 0]
+    assert graph.total_charge == -1
+    assert Graph.from_ase(atoms, None, total_charge=1).total_charge == 1
+    atoms.arrays["atomic_dipoles"] = np.ones((2, 3))
+    dipoles = Graph.from_ase(atoms, None).atomic_dipoles
+    np.testing.assert_array_equal(dipoles, np.ones((2, 3)))
+    atoms.pbc = (True, False, False)
+    with pytest.raises(InputError, match=re.escape("pbc: got [True, False, False], expected a")):
+        Graph.from_ase(atoms, 3.0)
+
+
+def test_one_atom_and_atoms_without_neighbours() -> None:
+    for cutoff in (None, 3.0):
+        graph = Graph.from_arrays([2], [[1.0, 2.0, 3.0]], cutoff)
+        assert graph.neighbors.tolist() == [[0]]
+        assert graph.neighbor_mask.tolist() == [[False]]
+    apart = Graph.from_arrays([2, 2], [[0, 0, 0], [0, 0, 9]], 3.0)
+    assert apart.neighbor_mask.tolist() == [[False], [False]]
+
+
+def test_a_batch_pads_all_to_one_size() -> None:
+    small = Graph.from_arrays([2], [[0.0, 0.0, 0.0]], 3.0, total_charge=1)
+    water = Graph.from_arrays(_NUMBERS, _POSITIONS, None)
+    batch = stack([small, water])
+    assert batch.atomic_numbers.tolist() == [[2, 0, 0], _NUMBERS]
+    assert batch.total_charge.tolist() == [1, 0]
+    assert (batch.num_atoms, batch.num_neighbors) == (3, 2)
+    assert np.asarray(batch.atom_mask).sum() == 4
+    larger = stack([small, water], num_atoms=4, num_neighbors=5)
+    assert larger.neighbors.shape == (2, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"atomic_numbers": []}, "atomic_numbers: got shape (0,)"),
+        ({"atomic_numbers": [[8, 1, 1]]}, "atomic_numbers: got shape (1, 3)"),
+        ({"atomic_numbers": [8, 1, 0]}, "atomic_numbers: got [8, 1, 0], expected integers of"),
+        ({"atomic_numbers": [8.0, 1.0, 1.0]}, "atomic_numbers: got [8.0, 1.0, 1.0]"),
+        ({"positions": [[0.0, 0.0, 0.0]]}, "positions: got shape (1, 3), expected (3, 3)"),
+        (
+            {"positions": [[0, 0, 0], [1, 0, np.nan], [2, 0, 0]]},
+            "positions: atom 1 has [1.0, 0.0, nan], expected finite numbers",
+        ),
+        ({"atomic_dipoles": np.zeros((2, 3))}, "atomic_dipoles: got shape (2, 3)"),
+        ({"num_atoms": 2}, "num_atoms: got 2, expected at least 3"),
+        ({"num_neighbors": 1}, "num_neighbors: got 1, expected at least 2"),
+    ],
+)
+def test_wrong_molecules_are_refused_by_name(change: dict[str, Any], message: str) -> None:
+    arguments = {"atomic_numbers": _NUMBERS, "positions": _POSITIONS, "cutoff": 1.2}
+    with pytest.raises(InputError, match="^" + re.escape(message)):
+        Graph.from_arrays(**(arguments | change))
+
+
+def test_wrong_batches_are_refused() -> None:
+    graph = Graph.from_arrays(_NUMBERS, _POSITIONS, 1.2)
+    dipoles = Graph.from_arrays(_NUMBERS, _POSITIONS, 1.2, atomic_dipoles=np.zeros((3, 3)))
+    with pytest.raises(InputError, match="graphs: got none"):
+        stack([])
+    with pytest.raises(InputError, match="atomic_dipoles: given for some molecules only"):
+        stack([graph, dipoles])
+    with pytest.raises(InputError, match="num_atoms: got 2, expected at least 3"):
+        stack([graph], num_atoms=2)
+
+
+@pytest.mark.skipif(not CONTRACTS, reason="contracts are off")
+def test_the_contract_of_one_molecule_names_the_leaf() -> None:
+    graph = Graph.from_arrays(_NUMBERS, _POSITIONS, 1.2)
+    check_molecule(graph)
+    check_molecule(jax.tree.map(lambda leaf: leaf[0], stack([graph, graph])))
+    with pytest.raises(TypeCheckError, match="atomic_numbers"):
+        check_molecule(stack([graph, graph]))
+    wrong = {
+        "atomic_numbers": np.zeros(3, np.float32),
+        "positions": np.zeros((3, 2), np.float32),
+        "neighbors": np.zeros((4, 2), np.int32),
+        "neighbor_mask": np.zeros((3, 2), np.int32),
+        "total_charge": jnp.zeros(1, int),
+        "atomic_dipoles": np.zeros((3, 4), np.float32),
+    }
+    for name, leaf in wrong.items():
+        fields = {field: getattr(graph, field) for field in wrong}
+        with pytest.raises(TypeCheckError, match=name):
+            check_molecule(Graph(**(fields | {name: leaf})))

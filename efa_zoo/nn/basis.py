@@ -9,9 +9,10 @@ from jaxtyping import Array, Float, Int
 
 from efa_zoo.base.config import MessagePassingConfig
 from efa_zoo.base.contracts import contract
+from efa_zoo.base.errors import InputError
 from efa_zoo.nn.radial import radial_functions
 from efa_zoo.ops.harmonics import spherical_harmonics
-from efa_zoo.structures.graph import Graph, check_molecule
+from efa_zoo.structures.graph import Graph, check_graph
 
 __all__ = ["Pairs", "pair_basis"]
 
@@ -55,9 +56,17 @@ def pair_basis(graph: Graph, config: MessagePassingConfig) -> Pairs:
         config: cutoff, degree and radial functions.
 
     Returns:
-        The basis functions.
+        The basis functions, zero for pairs that are not closer than the cutoff.
+
+    Raises:
+        InputError: the graph does not list all pairs within the cutoff.
     """
-    check_molecule(graph)
+    check_graph(graph)
+    if graph.reach < config.cutoff:
+        raise InputError(
+            f"graph: lists neighbours up to {graph.reach:g} Å, expected at least the cutoff of "
+            f"{config.cutoff:g} Å"
+        )
     positions, neighbors = jnp.asarray(graph.positions), jnp.asarray(graph.neighbors)
     mask = jnp.asarray(graph.neighbor_mask)
     atoms = graph.num_atoms
@@ -68,6 +77,8 @@ def pair_basis(graph: Graph, config: MessagePassingConfig) -> Pairs:
         displacements = positions[None, :, :] - positions[:, None, :]
     else:
         displacements = positions[neighbors] - positions[:, None, :]
+    # Lists may hold more pairs than those within the cutoff.
+    mask = mask & (jnp.sum(displacements**2, axis=-1) < config.cutoff**2)
     # Padding pairs get a unit vector, so that no derivative of the norm is singular.
     displacements = jnp.where(mask[..., None], displacements, jnp.eye(3, dtype=positions.dtype)[0])
     distances = jnp.sqrt(jnp.sum(displacements**2, axis=-1))

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from efa_zoo.base.contracts import contract
 from efa_zoo.models.outputs import Outputs
-from efa_zoo.ops.chunks import map_blocks, on_cpu
+from efa_zoo.ops.chunks import map_chunks, on_cpu
 from efa_zoo.structures.graph import Graph, check_graph
 
 __all__ = [
@@ -91,7 +91,7 @@ def batch_energy_and_forces(model: Network, graphs: Graph) -> Outputs:
         The outputs, with one more leading axis on every leaf.
     """
     function = jax.vmap(functools.partial(energy_and_forces, model))
-    return map_blocks(function, graphs, molecules_at_once(graphs), remat=False)
+    return map_chunks(function, graphs, molecules_at_once(graphs), remat=False)
 
 
 #: Pairs of atoms of the molecules that are computed together on a CPU, and of all molecules of a

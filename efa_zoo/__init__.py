@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from efa_zoo.models.checks import OutOfRangeWarning
     from efa_zoo.models.inference import PredictionStream, predict
     from efa_zoo.models.mpnn import EnergyModel
+    from efa_zoo.models.outputs import Outputs
     from efa_zoo.models.potential import Potential
     from efa_zoo.models.prediction import Prediction
     from efa_zoo.structures.graph import Graph
@@ -63,6 +64,7 @@ __all__ = [
     "MessagePassingConfig",
     "ModelConfig",
     "OutOfRangeWarning",
+    "Outputs",
     "Potential",
     "Prediction",
     "PredictionStream",
@@ -86,6 +88,7 @@ _LAZY = {
     "EnergyModel": "efa_zoo.models.mpnn",
     "Graph": "efa_zoo.structures.graph",
     "OutOfRangeWarning": "efa_zoo.models.checks",
+    "Outputs": "efa_zoo.models.outputs",
     "Potential": "efa_zoo.models.potential",
     "Prediction": "efa_zoo.models.prediction",
     "PredictionStream": "efa_zoo.models.inference",

@@ -33,6 +33,7 @@ from efa_zoo.interop import export
 from efa_zoo.interop.export import ExportReport, _archive, export_model, load_exported
 from efa_zoo.models.energy import energy_and_forces
 from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.models.outputs import Outputs
 from efa_zoo.models.potential import Potential, cast
 from efa_zoo.structures.graph import Graph, stack
 
@@ -61,7 +62,7 @@ def cluster(atoms: int, dtype: type = np.float32, *, dipoles: bool = False) -> G
 
 
 @eqx.filter_jit
-def evaluate(network: EnergyModel, graphs: Graph) -> tuple[jax.Array, jax.Array]:
+def evaluate(network: EnergyModel, graphs: Graph) -> Outputs:
     return jax.vmap(lambda graph: energy_and_forces(network, graph))(graphs)
 
 

@@ -119,8 +119,8 @@ def _evaluate(model: EnergyModel, graphs: Sequence[Graph] | Graph) -> tuple[Any,
     def evaluate(arrays: Any, batch: Graph) -> Any:
         return jax.vmap(functools.partial(energy_and_forces, whole(arrays)))(batch)
 
-    energies, forces = evaluate(arrays, batch)
-    return np.asarray(energies), np.asarray(forces)
+    outputs = evaluate(arrays, batch)
+    return np.asarray(outputs.atomic_energies), np.asarray(outputs.forces)
 
 
 def _check_symmetries(config: ModelConfig, tolerance: float, dtype: type = np.float64) -> None:

@@ -19,7 +19,15 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import efa_zoo
-from efa_zoo import AttentionConfig, EnergyModel, Graph, ModelConfig, Potential, Prediction
+from efa_zoo import (
+    AttentionConfig,
+    EnergyModel,
+    Graph,
+    ModelConfig,
+    Outputs,
+    Potential,
+    Prediction,
+)
 from efa_zoo.attention import EuclideanFastAttention
 from efa_zoo.base.config import FrequencyConfig, MessagePassingConfig, TrainingConfig
 from efa_zoo.models.energy import energy_and_forces
@@ -109,7 +117,7 @@ def predict(name: str, graphs: Sequence[Graph]) -> tuple[float, list[str]]:
     return assert_type(one.energy, float), refused
 
 
-def energies(name: str, graph: Graph) -> tuple[Float[Array, " atoms"], Float[Array, "atoms 3"]]:
+def energies(name: str, graph: Graph) -> Outputs:
     """Use the network as the function that it is."""
     network = assert_type(efa_zoo.load(name).network, EnergyModel)
     return energy_and_forces(network, graph)
@@ -219,5 +227,5 @@ def numbers_as_floats(embed: Embed, graph: Graph) -> Array:
     return embed(array(graph.positions)[:, 0])
 
 
-def batch_without_vmap(network: EnergyModel, batch: Graph) -> Array:
+def batch_without_vmap(network: EnergyModel, batch: Graph) -> Outputs:
     return network(batch)

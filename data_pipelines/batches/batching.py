@@ -16,7 +16,8 @@ from data_pipelines.structure import Structure
 from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import DataError
 from efa_zoo.structures.batch import Batch
-from efa_zoo.structures.graph import Graph, neighbor_matrix
+from efa_zoo.structures.graph import Graph
+from efa_zoo.structures.neighbors import neighbor_matrix
 
 Neighbors = tuple[Int[np.ndarray, "_ _"], Bool[np.ndarray, "_ _"]]
 """Neighbour matrix and mask of one structure, both `[atoms, neighbors]`."""

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from data_pipelines.structure import Structure
 from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import DataError
-from efa_zoo.structures.graph import neighbor_matrix
+from efa_zoo.structures.neighbors import neighbor_matrix
 
 _WIDTH_STEP = 4
 

@@ -14,7 +14,7 @@ from data_pipelines.batches._tensorflow import import_tensorflow
 from data_pipelines.batches.batching import Arrays, BatchPlan, pad_structures
 from data_pipelines.labels.energies import relative_energies
 from efa_zoo.structures.batch import Batch
-from efa_zoo.structures.graph import neighbor_matrix
+from efa_zoo.structures.neighbors import neighbor_matrix
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64
 
@@ -112,7 +111,7 @@ def _other_level(level_of_theory: str, card: Card) -> bool | None:
 
 @eqx.filter_jit
 def _energies(network: EnergyModel, batch: Batch) -> Float[Array, " molecules"]:
-    return jnp.sum(jax.vmap(network)(batch.graph), axis=1)
+    return jax.vmap(network)(batch.graph).energy
 
 
 def _network_energies(

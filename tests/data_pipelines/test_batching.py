@@ -15,7 +15,7 @@ from data_pipelines.batches.buckets import Bucket, choose_buckets
 from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError
 from efa_zoo.structures.batch import Batch
-from efa_zoo.structures.graph import neighbor_matrix
+from efa_zoo.structures.neighbors import neighbor_matrix
 
 CUTOFF = 3.0
 REFERENCES = {1: -0.5, 6: -38.0, 8: -75.0}

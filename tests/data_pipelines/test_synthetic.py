@@ -32,7 +32,7 @@ from data_pipelines.sampling.drawing import Draw, Sizes, draw_splits
 from data_pipelines.sampling.two_body import draw_charge_and_dipole, draw_two_atoms
 from efa_zoo.base.config import TrainingConfig
 from efa_zoo.base.errors import DataError
-from efa_zoo.structures.graph import neighbor_matrix
+from efa_zoo.structures.neighbors import neighbor_matrix
 from efa_zoo.training import fit
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "reference" / "datasets"

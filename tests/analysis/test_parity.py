@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,17 @@ import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from commands import example, fail, succeed
+from toys import potential
 
 import efa_zoo
+from data_pipelines.structure import Structure
 from efa_zoo.analysis.parity import (
     Parity,
     draw_parity,
     parity_of_split,
     parity_of_structures,
 )
+from efa_zoo.base.config import MessagePassingConfig, ModelConfig
 
 
 @pytest.fixture
@@ -57,8 +59,8 @@ def test_errors_are_differences_to_the_labels(zoo: Path) -> None:
 
 def test_a_split_is_predicted(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     atoms = labelled(0.5, 0.25)
-    structure = SimpleNamespace(
-        atomic_numbers=atoms.get_atomic_numbers(),
+    structure = Structure(
+        atomic_numbers=atoms.get_atomic_numbers().astype(np.int32),
         positions=atoms.get_positions() - 100 * (np.arange(6) > 2)[:, None],  # out of range
         total_charge=0,
         energy=1.0,
@@ -73,6 +75,34 @@ def test_a_split_is_predicted(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     parity = parity_of_split("toy", "transfer", data_dir="there")
     assert parity.source == "dimers, transfer split"
     assert parity.forces[:, 0].tolist() == [0.0] * 18
+
+
+def test_dipoles_of_a_split_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = potential(
+        ModelConfig(
+            features=2,
+            iterations=1,
+            zero_output=False,
+            dipole_embedding=True,
+            highest_atomic_number=9,
+            message_passing=MessagePassingConfig(cutoff=4.0, degree=1, num_radial=3),
+        )
+    )
+    atoms = example("water_dimer")
+    atoms.arrays["atomic_dipoles"] = np.random.default_rng(0).normal(size=(6, 3))
+    found = efa_zoo.predict(model, atoms)
+    structure = Structure(
+        atomic_numbers=atoms.get_atomic_numbers().astype(np.int32),
+        positions=atoms.get_positions(),
+        total_charge=0,
+        energy=found.energy,
+        forces=found.forces,
+        atomic_dipoles=atoms.arrays["atomic_dipoles"],
+    )
+    monkeypatch.setattr("data_pipelines.load_split", lambda name, split, data_dir: [structure])
+    numbers = parity_of_split(model).to_dict()
+    assert numbers["energy_mae"] == pytest.approx(0, abs=1e-4)
+    assert numbers["force_mae"] == pytest.approx(0, abs=1e-5)
 
 
 def test_the_command_draws_files(capsys: pytest.CaptureFixture[str], workplace: Path) -> None:

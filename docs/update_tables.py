@@ -12,9 +12,10 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from report.tables import markdown, model_table
+
 import efa_zoo
 from efa_zoo import Card
-from efa_zoo.analysis.report import model_table
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -23,9 +24,7 @@ DOCS = ROOT / "docs"
 def models() -> Iterator[str]:
     """One row per trained model."""
     cards = [efa_zoo.card(name) for name in efa_zoo.list_models()]
-    first, *rest = model_table((card, card.metrics["test"]["all"]) for card in cards)
-    for row in (first, ["---"] * len(first), *rest):
-        yield f"| {' | '.join(row)} |"
+    yield markdown(model_table((card, card.metrics["test"]["all"]) for card in cards))
 
 
 def dimers() -> Iterator[str]:

@@ -33,7 +33,6 @@ COMMANDS: Mapping[str, str] = {
     "train": "train",
     "finetune": "finetune",
     "evaluate": "evaluate",
-    "report": "report",
     "plot curves": "plot_curves",
     "plot parity": "plot_parity",
     "export": "export",

@@ -55,7 +55,8 @@ def run(
     structures = read_structures(file)
     if not 0 <= index < len(structures):
         raise InputError(f"index: got {index}, expected 0 to {len(structures) - 1}")
-    from efa_zoo.analysis.explain import draw_explanation, explain
+    from efa_zoo.analysis.draw_explanation import draw_explanation
+    from efa_zoo.analysis.explain import explain
 
     try:
         with range_warnings(f"{structures[index].label}: "):

@@ -33,7 +33,7 @@ def run(
     picture = output_file(out, PICTURES)
     if not runs:
         raise InputError("runs: got none, expected folders of training runs")
-    from efa_zoo.analysis.plots import draw_learning_curves, read_log
+    from efa_zoo.analysis.learning_curves import draw_learning_curves, read_log
 
     draw_learning_curves([read_log(run) for run in runs], picture)
     print_(dump({"picture": str(picture)}) if json else f"picture: {picture}")

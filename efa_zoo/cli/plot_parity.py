@@ -58,7 +58,7 @@ def run(
     if not files and (charge is not None or warn_out_of_range):
         option = "--warn-out-of-range" if warn_out_of_range else "--charge"
         raise InputError(f"{option}: given without files, expected structure files")
-    from efa_zoo.analysis.plots import draw_parity, parity_of_split, parity_of_structures
+    from efa_zoo.analysis.parity import draw_parity, parity_of_split, parity_of_structures
 
     if files:
         structures = [structure for file in files for structure in read_structures(file)]

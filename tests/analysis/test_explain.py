@@ -18,7 +18,8 @@ from commands import dimers, example, fail, succeed
 from toys import potential
 
 import efa_zoo
-from efa_zoo.analysis.explain import Explanation, draw_explanation, explain
+from efa_zoo.analysis.draw_explanation import draw_explanation
+from efa_zoo.analysis.explain import Explanation, explain
 from efa_zoo.attention.module import EuclideanFastAttention
 from efa_zoo.base.config import (
     AttentionConfig,

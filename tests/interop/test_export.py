@@ -209,7 +209,7 @@ def test_the_file_says_what_is_in_it(exported: ExportReport) -> None:
     content = exported.path.read_bytes()
     assert exported.sha256 == hashlib.sha256(content).hexdigest()
     assert exported.bytes == len(content)
-    manifest, program = _archive.read(exported.path)
+    manifest, program = _archive.read(exported.path, content)
     assert jax.export.deserialize(bytearray(program)).platforms == ("cpu", "cuda")
     assert manifest["platforms"] == ["cpu", "cuda"]
     assert manifest["cutoff"] == {"value": 4.0, "unit": "Å"}
@@ -227,7 +227,7 @@ def test_the_file_names_no_folder(exported: ExportReport) -> None:
 
 def rewrite(path: Path, change: Callable[[dict[str, Any]], object], **options: Any) -> None:
     """Change the manifest of an exported model."""
-    manifest, program = _archive.read(path)
+    manifest, program = _archive.read(path, path.read_bytes())
     change(manifest)
     with zipfile.ZipFile(path, "w", **options) as archive:
         archive.writestr("manifest.json", json.dumps(manifest))
@@ -261,6 +261,25 @@ def test_a_bad_file_is_refused(
         load_exported(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_was_hashed_is_what_is_loaded(
+    exported: ExportReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, content = tmp_path / "swapped.zip", exported.path.read_bytes()
+    path.write_bytes(content)
+    rewrite(path, lambda manifest: manifest["card"].update(name="other"))
+    swapped = path.read_bytes()
+    path.write_bytes(content)
+    read_bytes = Path.read_bytes
+
+    def read_and_swap(file: Path) -> bytes:
+        found = read_bytes(file)
+        file.write_bytes(swapped)  # what another process may do just then
+        return found
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_swap)
+    assert load_exported(path, sha256=exported.sha256).card.name == "toy"
 
 
 def test_an_altered_program_is_refused(exported: ExportReport, tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from efa_zoo.attention.module import EuclideanFastAttention
 from efa_zoo.attention.rotary import FrequencyFunction
 from efa_zoo.base.config import AttentionConfig, Evaluation
 from efa_zoo.base.errors import WeightsError
+from efa_zoo.interop.reference._names import reference_names
 from efa_zoo.interop.reference._options import (
     AttentionOptions,
     ModelOptions,
     TensorIntegrationOptions,
-    reference_names,
 )
 from efa_zoo.interop.reference._parameters import (
     Leaves,

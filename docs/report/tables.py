@@ -7,10 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from efa_zoo.models.hub.cards import Card
 
-__all__ = ["milli", "model_table"]
-
 #: Rows of cells, the first one the heading.
 Rows = Sequence[Sequence[str]]
+
+
+def markdown(rows: Rows) -> str:
+    """A table in Markdown."""
+    first, *rest = rows
+    lines = [first, ["---"] * len(first), *rest]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def milli(value: float | None, unit: str = "") -> str:

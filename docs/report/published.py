@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["PUBLISHED", "Published"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Published:

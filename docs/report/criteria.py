@@ -6,10 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from efa_zoo.analysis.report.experiments import EXPERIMENTS, SOLVED
-from efa_zoo.analysis.report.results import Results
-
-__all__ = ["CRITERIA", "Criterion", "Outcome", "outcomes"]
+from report.experiments import EXPERIMENTS, SOLVED
+from report.results import Results
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,85 +1,23 @@
-"""Computing a report: data, errors, pictures, page."""
+"""Compute the gallery: data, errors, pictures."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from efa_zoo.analysis.report.experiments import EXPERIMENTS, Experiment
-from efa_zoo.analysis.report.page import page, to_html, to_markdown
-from efa_zoo.analysis.report.results import ModelErrors, Profile, Results
-from efa_zoo.base.errors import DataError, InputError
-from efa_zoo.base.files import write_atomically
+from efa_zoo.analysis.evaluation import evaluate
+from efa_zoo.analysis.scan import draw_scans, scan
+from efa_zoo.base.errors import DataError
 from efa_zoo.models.hub import registry
-
-__all__ = ["Report", "compute", "make_report", "picture_name"]
+from report.experiments import EXPERIMENTS, Experiment
+from report.results import ModelErrors, Profile, Results
 
 _logger = logging.getLogger(__name__)
 
 #: Data sets that a formula labels: they are built on the spot.
 _FORMULAS = ("chains", "charge_dipole", "clusters", "nacl_spheres", "two_atoms")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """A finished report.
-
-    Attributes:
-        folder: where it lies: report.md with its pictures, report.html which holds them, and the
-            numbers in report.json.
-        results: the numbers.
-    """
-
-    folder: Path
-    results: Results
-
-
-def make_report(
-    out: str | os.PathLike[str],
-    *,
-    only: Sequence[str] = (),
-    data_dir: str | os.PathLike[str] | None = None,
-    published: str | os.PathLike[str] | None = None,
-) -> Report:
-    """Compute a report and write it as a page.
-
-    Args:
-        out: folder to write to.
-        only: keys of experiments; none takes all.
-        data_dir: where data sets lie; those that a formula labels are built there where missing.
-        published: folder of the published npz files; None leaves out what they are needed for.
-
-    Returns:
-        The report.
-
-    Raises:
-        InputError: there is no such experiment.
-        DataError: data with computed labels are missing.
-        ConfigError, WeightsError: as for `efa_zoo.load`.
-    """
-    folder = Path(out)
-    images = folder / "images"
-    results = compute(images, only=only, data_dir=data_dir, published=published)
-    blocks = page(results, {key: f"images/{picture_name(key)}" for key in results.profiles})
-    write_atomically(folder / "report.json", results.to_json().encode())
-    write_atomically(folder / "report.md", to_markdown(blocks).encode())
-    write_atomically(folder / "report.html", to_html(blocks, folder).encode())
-    return Report(folder=folder, results=results)
-
-
-def picture_name(key: str) -> str:
-    """File name of an experiment's picture.
-
-    Args:
-        key: of the experiment.
-
-    Returns:
-        The name.
-    """
-    return f"{key}.png"
 
 
 def compute(
@@ -89,27 +27,21 @@ def compute(
     data_dir: str | os.PathLike[str] | None = None,
     published: str | os.PathLike[str] | None = None,
 ) -> Results:
-    """Compute all numbers of a report, and draw its pictures.
+    """Compute all numbers of the gallery, and draw its pictures, `<experiment>.png`.
 
     Args:
         images: folder of the pictures.
-        only: as for `make_report`.
-        data_dir: as for `make_report`.
-        published: as for `make_report`.
+        only: keys of experiments; none takes all.
+        data_dir: where data sets lie; those that a formula labels are built there where missing.
+        published: folder of the published npz files; None leaves out what they are needed for.
 
     Returns:
         The numbers. Models that are not trained are left out.
 
     Raises:
-        InputError: there is no such experiment.
         DataError: data with computed labels are missing.
         ConfigError, WeightsError: as for `efa_zoo.load`.
     """
-    for key in only:
-        if key not in EXPERIMENTS:
-            raise InputError(f"only: got {key!r}, expected some of {', '.join(EXPERIMENTS)}")
-    if published is not None and not Path(published).is_dir():
-        raise InputError(f"published: got {os.fspath(published)!r}, expected a folder")
     chosen = [experiment for key, experiment in EXPERIMENTS.items() if not only or key in only]
     trained = {experiment.key: _trained(experiment) for experiment in chosen}
     _provide_data([name for names in trained.values() for name in names], data_dir)
@@ -123,7 +55,7 @@ def compute(
         if names:
             _logger.info("%s: %s", experiment.key, ", ".join(names))
             models |= {name: _errors(name, experiment, data_dir, published) for name in names}
-            picture = images / picture_name(experiment.key)
+            picture = images / f"{experiment.key}.png"
             profiles[experiment.key] = _draw(experiment, names, picture, data_dir)
     return Results(
         experiments=tuple(experiment.key for experiment in chosen),
@@ -139,7 +71,7 @@ def _trained(experiment: Experiment) -> list[str]:
 
 def _provide_data(models: Sequence[str], data_dir: str | os.PathLike[str] | None) -> None:
     """Build data that formulas label; refuse to go on without the others."""
-    # Imported here: reading data needs packages that the library itself does not.
+    # Imported here: the page alone needs no TensorFlow.
     from data_pipelines import build, metadata
     from data_pipelines.datasets import DEFAULT_CONFIG
 
@@ -166,7 +98,6 @@ def _errors(
 ) -> ModelErrors:
     from data_pipelines.files.reading import FileOptions
     from data_pipelines.splitting import SplitOptions
-    from efa_zoo.analysis.evaluation import evaluate
 
     weights = registry.card(name).weights
     assert weights is not None
@@ -191,8 +122,6 @@ def _draw(
     picture: Path,
     data_dir: str | os.PathLike[str] | None,
 ) -> list[Profile]:
-    from efa_zoo.analysis.scan import draw_scans, scan
-
     scans = [scan(names, data_dir=data_dir, **panel) for panel in experiment.panels]
     if experiment.derived is not None:
         scans += experiment.derived(scans[0])

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from efa_zoo.analysis.report.criteria import outcomes
-from efa_zoo.analysis.report.experiments import EXPERIMENTS
-from efa_zoo.analysis.report.published import PUBLISHED
-from efa_zoo.analysis.report.results import Results
-from efa_zoo.analysis.report.tables import milli
-
-__all__ = ["shortfalls"]
+from report.criteria import outcomes
+from report.experiments import EXPERIMENTS
+from report.published import PUBLISHED
+from report.results import Results
+from report.tables import milli
 
 _METRICS = (("energy_mae", "energy MAE", "meV"), ("force_mae", "force MAE", "meV/Å"),
             ("force_rmse", "force RMSE", "meV/Å"))  # fmt: skip

@@ -1,11 +1,10 @@
-"""Learning curves and parity plots: the right numbers, drawn whole or refused in one line."""
+"""Parity plots: the right numbers, drawn whole or refused in one line."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,97 +12,23 @@ import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from commands import example, fail, succeed
+from toys import potential
 
 import efa_zoo
-from efa_zoo.analysis import plots
-from efa_zoo.analysis.plots import (
+from data_pipelines.structure import Structure
+from efa_zoo.analysis.parity import (
     Parity,
-    draw_learning_curves,
     draw_parity,
     parity_of_split,
     parity_of_structures,
-    read_log,
 )
-from efa_zoo.base.errors import DataError, InputError
-
-LOG = """\
-step,seconds,train_loss,energy_mae,energy_rmse,force_mae,force_rmse
-100,1.5,0.3,0.2,0.3,0.1,0.2
-200,3.0,0.1,0.05,0.06,0.04,0.05
-300,4.5,nan,0.06,0.07,0.03,0.04
-"""
+from efa_zoo.base.config import MessagePassingConfig, ModelConfig
 
 
 @pytest.fixture
 def workplace(zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def training_run(name: str, text: str = LOG) -> str:
-    Path(name).mkdir()
-    Path(name, "log.csv").write_text(text, encoding="utf-8")
-    return name
-
-
-# -------------------------------------------------------------------------------------------
-# Learning curves
-
-
-def test_a_log_is_read(workplace: Path) -> None:
-    log = read_log(training_run("first"))
-    assert log.name == "first"
-    assert log.steps.tolist() == [100, 200, 300]
-    assert log.columns["energy_mae"].tolist() == [0.2, 0.05, 0.06]
-    assert np.isnan(log.columns["train_loss"][2])
-    assert read_log("first/log.csv").name == "first"
-
-
-def test_learning_curves_are_drawn(capsys: pytest.CaptureFixture[str], workplace: Path) -> None:
-    pytest.importorskip("matplotlib")
-    reminded = LOG.replace("force_rmse\n", "force_rmse,reminder_energy_mae\n")
-    reminded = reminded.replace("\n", ",0.1\n").replace(
-        "reminder_energy_mae,0.1", "reminder_energy_mae"
-    )
-    runs = training_run("first"), training_run("second", reminded)
-    out = succeed(capsys, "plot", "curves", *runs, "--out", "curves.png")
-    assert out == "picture: curves.png\n"
-    one = draw_learning_curves([read_log("first")], "one.png").read_bytes()
-    two = Path("curves.png").read_bytes()
-    assert one.startswith(b"\x89PNG")
-    assert one != two
-    with pytest.raises(InputError, match="logs: got none"):
-        draw_learning_curves([], "none.png")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "holds no validation yet"),
-        (LOG.splitlines()[0], "holds no validation yet"),
-        ("a,b\n1,2\n", "not a training log, has no column energy_mae"),
-        (LOG + "400,6.0,half", "not a training log"),
-        (LOG + "400,6.0,0.1,x,1,1,1\n", "not a training log"),
-        ("\x00\x01", "log.csv: "),
-    ],
-)
-def test_a_bad_log_is_refused(
-    capsys: pytest.CaptureFixture[str], workplace: Path, text: str, message: str
-) -> None:
-    training_run("bad", text)
-    error = fail(capsys, "plot", "curves", "bad")
-    assert "bad/log.csv" in error
-    assert message in error
-
-
-def test_a_missing_log_is_refused(capsys: pytest.CaptureFixture[str], workplace: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere: cannot read the training log"):
-        read_log("nowhere")
-    assert "runs: got none" in fail(capsys, "plot", "curves")
-
-
-# -------------------------------------------------------------------------------------------
-# Parity
 
 
 def labelled(energy_error: float, force_error: float | None) -> Any:
@@ -134,8 +59,8 @@ def test_errors_are_differences_to_the_labels(zoo: Path) -> None:
 
 def test_a_split_is_predicted(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     atoms = labelled(0.5, 0.25)
-    structure = SimpleNamespace(
-        atomic_numbers=atoms.get_atomic_numbers(),
+    structure = Structure(
+        atomic_numbers=atoms.get_atomic_numbers().astype(np.int32),
         positions=atoms.get_positions() - 100 * (np.arange(6) > 2)[:, None],  # out of range
         total_charge=0,
         energy=1.0,
@@ -150,6 +75,34 @@ def test_a_split_is_predicted(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     parity = parity_of_split("toy", "transfer", data_dir="there")
     assert parity.source == "dimers, transfer split"
     assert parity.forces[:, 0].tolist() == [0.0] * 18
+
+
+def test_dipoles_of_a_split_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = potential(
+        ModelConfig(
+            features=2,
+            iterations=1,
+            zero_output=False,
+            dipole_embedding=True,
+            highest_atomic_number=9,
+            message_passing=MessagePassingConfig(cutoff=4.0, degree=1, num_radial=3),
+        )
+    )
+    atoms = example("water_dimer")
+    atoms.arrays["atomic_dipoles"] = np.random.default_rng(0).normal(size=(6, 3))
+    found = efa_zoo.predict(model, atoms)
+    structure = Structure(
+        atomic_numbers=atoms.get_atomic_numbers().astype(np.int32),
+        positions=atoms.get_positions(),
+        total_charge=0,
+        energy=found.energy,
+        forces=found.forces,
+        atomic_dipoles=atoms.arrays["atomic_dipoles"],
+    )
+    monkeypatch.setattr("data_pipelines.load_split", lambda name, split, data_dir: [structure])
+    numbers = parity_of_split(model).to_dict()
+    assert numbers["energy_mae"] == pytest.approx(0, abs=1e-4)
+    assert numbers["force_mae"] == pytest.approx(0, abs=1e-5)
 
 
 def test_the_command_draws_files(capsys: pytest.CaptureFixture[str], workplace: Path) -> None:
@@ -175,7 +128,7 @@ def test_the_command_draws_a_split(
         assert (name, split, data_dir) == ("toy", "validation", "there")
         return parity
 
-    monkeypatch.setattr(plots, "parity_of_split", stand_in)
+    monkeypatch.setattr("efa_zoo.analysis.parity.parity_of_split", stand_in)
     command = "plot parity toy --split validation --data-dir there --out a.svg"
     out = succeed(capsys, *command.split())
     assert out == f"{parity}\npicture: a.svg\n"

@@ -1,4 +1,4 @@
-"""The numbers of a report, which can be stored and read again."""
+"""The numbers of the gallery, which can be stored and read again."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from efa_zoo.analysis.scan import Scan
-
-__all__ = ["ModelErrors", "Profile", "Results"]
+from report.experiments import EXPERIMENTS
 
 #: Profiles of at most so many points are kept whole.
 _FEW = 12
@@ -84,7 +83,7 @@ class Profile:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """All numbers of a report.
+    """All numbers of the gallery.
 
     Attributes:
         experiments: keys of the experiments that were asked for.
@@ -114,22 +113,16 @@ class Results:
         )
 
     def updated(self, newer: Results) -> Results:
-        """These numbers, with those of a newer report in place of its experiments' old ones."""
-        # Imported here: the experiments' order, not their content, matters to stored numbers.
-        from efa_zoo.analysis.report.experiments import EXPERIMENTS
-
+        """These numbers, with newer ones in place of their experiments' old ones."""
         replaced = {name for key in newer.experiments for name in EXPERIMENTS[key].models}
         models = {name: m for name, m in self.models.items() if name not in replaced}
-        profiles = {k: p for k, p in self.profiles.items() if k not in newer.experiments}
+        kept = {key: p for key, p in self.profiles.items() if key not in newer.experiments}
+        profiles = {**kept, **newer.profiles}
         keys = {*self.experiments, *newer.experiments}
         return Results(
             experiments=tuple(key for key in EXPERIMENTS if key in keys),
             models=dict(sorted({**models, **newer.models}.items())),
-            profiles={
-                key: found
-                for key, found in ((k, {**profiles, **newer.profiles}.get(k)) for k in EXPERIMENTS)
-                if found is not None
-            },
+            profiles={key: profiles[key] for key in EXPERIMENTS if key in profiles},
         )
 
 

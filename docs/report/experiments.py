@@ -10,8 +10,6 @@ import numpy as np
 
 from efa_zoo.analysis.scan import Scan
 
-__all__ = ["EXPERIMENTS", "SOLVED", "Experiment", "iterations_needed"]
-
 #: A chain counts as solved where the error is below this share of the energies' spread. A network
 #: that does not know both ends has a share of about 1.
 SOLVED = 0.1

@@ -1,36 +1,30 @@
-"""Reports: computed from weights, complete, and honest about what is missing or missed."""
+"""The gallery of toys: computed from weights, complete, honest about what is missing or missed."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import gallery
 import numpy as np
 import pytest
-from commands import fail
+from report.compute import compute
+from report.criteria import CRITERIA, outcomes
+from report.experiments import EXPERIMENTS, iterations_needed
+from report.page import page
+from report.results import ModelErrors, Profile, Results
+from report.shortfalls import shortfalls
+from report.tables import milli
 from toys import TOY_ZOO_FILE, make_model, make_recipe
 
 import efa_zoo
-from efa_zoo.analysis.report import (
-    EXPERIMENTS,
-    Results,
-    compute,
-    make_report,
-    page,
-    to_html,
-    to_markdown,
-)
-from efa_zoo.analysis.report.criteria import CRITERIA, outcomes
-from efa_zoo.analysis.report.experiments import iterations_needed
-from efa_zoo.analysis.report.results import ModelErrors, Profile
-from efa_zoo.analysis.report.shortfalls import shortfalls
-from efa_zoo.analysis.report.tables import milli
+from efa_zoo.analysis.evaluation import evaluate
 from efa_zoo.analysis.scan import Scan
-from efa_zoo.base.errors import DataError, InputError
+from efa_zoo.base.errors import DataError
 from efa_zoo.structures.domain import Domain
 
 _ATTENTION = re.compile(r"\[model\.attention\].*?(?=\[data\])", re.DOTALL)
@@ -44,11 +38,11 @@ def zoo_file(data: str, *, attention: bool) -> str:
 
 
 # -------------------------------------------------------------------------------------------------
-# A whole report, with toys in place of the models
+# A whole gallery, with toys in place of the models
 
 
 @pytest.fixture(scope="module")
-def report_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Toys of two atoms, one trained model of cumulene, and chains that are not trained."""
     pytest.importorskip("tensorflow_datasets")
     home = tmp_path_factory.mktemp("zoo")
@@ -84,22 +78,33 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def run(folder: Path, *arguments: str) -> Results:
+    """Run the program on a gallery of this folder, which is empty at first; the stored numbers."""
+    numbers = folder / "gallery.json"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gallery, "NUMBERS", numbers)
+        patch.setattr(gallery, "PAGE", folder / "gallery.md")
+        patch.setattr(gallery, "IMAGES", folder / "images")
+        patch.setattr(sys, "argv", ["gallery.py", *arguments])
+        if not numbers.exists():
+            folder.mkdir(parents=True)
+            empty = Results(experiments=(), models={}, profiles={})
+            numbers.write_text(empty.to_json(), encoding="utf-8")
+        gallery.main()
+        return gallery.stored()
+
+
 @pytest.fixture(scope="module")
 def written(
-    report_home: Path, published: Path, tmp_path_factory: pytest.TempPathFactory
+    toys: Path, published: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Results]:
     pytest.importorskip("matplotlib")
-    place = tmp_path_factory.mktemp("report")
-    report = make_report(
-        place / "out",
-        only=["two_atoms", "chains"],
-        data_dir=place / "data",
-        published=published,
-    )
-    return place, report.results
+    place = tmp_path_factory.mktemp("gallery")
+    folders = ["--data-dir", str(place / "data"), "--published", str(published)]
+    return place, run(place / "out", "--only", "two_atoms", "chains", *folders)
 
 
-def test_a_report_is_computed_from_the_weights(
+def test_the_gallery_is_computed_from_the_weights(
     written: tuple[Path, Results], published: Path
 ) -> None:
     place, results = written
@@ -107,8 +112,6 @@ def test_a_report_is_computed_from_the_weights(
     assert set(results.models) == set(EXPERIMENTS["two_atoms"].models)
     assert (place / "data" / "two_atoms" / "tiny").is_dir()  # built on the spot
     name = "mpnn_efa_two_atoms"
-    from efa_zoo.analysis.evaluation import evaluate
-
     errors = evaluate(name, data_dir=place / "data").to_dict()
     assert results.models[name].errors == errors
     weights = efa_zoo.card(name).weights
@@ -129,67 +132,46 @@ def test_a_report_is_computed_from_the_weights(
     assert not error.deviations
 
 
-def test_a_report_is_a_page_with_its_pictures(written: tuple[Path, Results]) -> None:
+def test_the_gallery_is_a_page_with_its_pictures(written: tuple[Path, Results]) -> None:
     place, results = written
     folder = place / "out"
-    assert {path.name for path in folder.iterdir()} == {
-        "images", "report.html", "report.json", "report.md",
-    }  # fmt: skip
+    assert {path.name for path in folder.iterdir()} == {"images", "gallery.json", "gallery.md"}
     picture = folder / "images" / "two_atoms.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size < 80_000
-    text = (folder / "report.md").read_text(encoding="utf-8")
+    text = (folder / "gallery.md").read_text(encoding="utf-8")
     assert "(images/two_atoms.png)" in text
     assert "Not trained yet, and left out:** `mpnn_efa_chains`" in text
     assert "No model of it is trained yet." in text
     assert "| `mpnn_two_atoms` | two_atoms/tiny |" in text
     assert "paper: attention | the paper's | 0.55 meV | 0.51 meV/Å | – |" in text
-    html = (folder / "report.html").read_text(encoding="utf-8")
-    assert html.count("<table>") == text.count("\n| ---")
-    assert "data:image/png;base64," in html
-    assert "<code>mpnn_two_atoms</code>" in html
-    assert "**" not in html
-    stored = Results.from_json((folder / "report.json").read_text(encoding="utf-8"))
-    assert stored == results
+    (folder / "gallery.md").unlink()
+    assert run(folder, "--page") == results
+    assert (folder / "gallery.md").read_text(encoding="utf-8") == text
 
 
-def test_labelled_data_that_are_missing_stop_the_report_at_once(
-    report_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_labelled_data_that_are_missing_stop_the_gallery_at_once(
+    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("efa_zoo.analysis.report.make._errors", None)
+    monkeypatch.setattr("report.compute._errors", None)
     with pytest.raises(DataError, match="efa-zoo data build cumulene/tiny"):
         compute(tmp_path / "images", only=["cumulene"], data_dir=tmp_path)
     assert not (tmp_path / "images").exists()
-    with pytest.raises(InputError, match="only: got 'cumulenes', expected some of dimers, "):
-        compute(tmp_path / "images", only=["cumulenes"])
-    with pytest.raises(InputError, match="published: got 'nowhere', expected a folder"):
-        compute(tmp_path / "images", only=["chains"], published="nowhere")
 
 
-def test_the_command_makes_a_report(
-    report_home: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--only", "cumulenes", "invalid choice: 'cumulenes'"),
+        ("--published", "nowhere", "no folder"),
+    ],
+)
+def test_unknown_experiments_and_folders_are_refused(
+    option: str, value: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert printed(capsys, "report", "--only", "chains").splitlines() == [
-        "0 trained models, 0 of 0 targets reached",
-        "page: report/report.md",
-        "page: report/report.html",
-        "numbers: report/report.json",
-    ]
-    found = json.loads(printed(capsys, "report", "--only", "chains", "--json"))
-    assert found["models"] == found["targets"] == 0
-    assert "only: got 'chain'" in fail(capsys, "report", "--only", "chain")
-
-
-def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What a command that says on standard error what it does printed."""
-    from efa_zoo.cli import main
-
-    assert main(arguments) == 0
-    return capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        run(tmp_path / "out", option, value)
+    assert message in capsys.readouterr().err
 
 
 # -------------------------------------------------------------------------------------------------
@@ -279,7 +261,7 @@ def test_every_target_is_judged() -> None:
 def test_targets_of_untrained_models_are_left_open() -> None:
     nothing = Results(experiments=tuple(EXPERIMENTS), models={}, profiles={})
     assert all(outcome is None for _, outcome in outcomes(nothing))
-    text = to_markdown(page(nothing, {}))
+    text = page(nothing, {})
     assert text.count("| not trained yet |") == len(CRITERIA)
     assert "The cards hold no errors to compare with." in text
 
@@ -365,23 +347,3 @@ def test_newer_numbers_replace_those_of_their_experiments() -> None:
 def test_small_and_large_numbers_have_three_digits(value: float, text: str) -> None:
     assert milli(value, "meV") == text
     assert milli(None, "meV") == "–"
-
-
-def test_marks_of_the_page_become_html(tmp_path: Path) -> None:
-    everything = made_up(True)
-    trained = {n: m for n, m in everything.models.items() if n in efa_zoo.list_models()}
-    blocks = page(dataclasses.replace(everything, models=trained), {}, title="A <title>")
-    html = to_html(blocks, tmp_path)
-    assert "<title>A &lt;title&gt;</title>" in html
-    assert html.count("<td>") == sum(line.count("|") - 1 for line in cells(to_markdown(blocks)))
-
-
-def cells(text: str) -> list[str]:
-    """Rows of Markdown tables but for headings and rules."""
-    lines = text.splitlines()
-    rules = [i for i, line in enumerate(lines) if line.startswith("| ---")]
-    return [
-        line
-        for i, line in enumerate(lines)
-        if line.startswith("|") and i not in rules and i + 1 not in rules
-    ]

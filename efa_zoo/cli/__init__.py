@@ -1,7 +1,10 @@
 """The command line `efa-zoo`.
 
-A command is one file of this package with a function `run`: its parameters are the arguments and
-options, its docstring is the help. A line in `COMMANDS` adds it.
+A command is one file with a function `run`: its parameters are the arguments and options, its
+docstring is the help. A line in `COMMANDS` adds it. `structures/` has the commands that are applied
+to structures, `models/` those that make models, `data/` those that make data sets, `show/` those
+that show what there is. Their files import what is slow to import inside of `run` only, for the
+overview reads them all.
 """
 
 from __future__ import annotations
@@ -22,25 +25,24 @@ __all__ = ["COMMANDS", "GROUPS", "main"]
 
 #: Commands in the order of the overview, and the module of this package that each is in.
 COMMANDS: Mapping[str, str] = {
-    "list": "list_",
-    "card": "card",
-    "predict": "predict",
-    "relax": "relax",
-    "md": "md",
-    "scan": "scan",
-    "explain": "explain",
-    "new": "new",
-    "train": "train",
-    "finetune": "finetune",
-    "evaluate": "evaluate",
-    "report": "report",
-    "plot curves": "plot_curves",
-    "plot parity": "plot_parity",
-    "export": "export",
-    "import": "import_",
-    "data build": "data_build",
-    "data add": "data_add",
-    "data pair": "data_pair",
+    "list": "show.list_",
+    "card": "show.card",
+    "predict": "structures.predict",
+    "relax": "structures.relax",
+    "md": "structures.md",
+    "scan": "structures.scan",
+    "explain": "structures.explain",
+    "new": "models.new",
+    "train": "models.train",
+    "finetune": "models.finetune",
+    "evaluate": "models.evaluate",
+    "plot curves": "show.curves",
+    "plot parity": "show.parity",
+    "export": "models.export",
+    "import": "models.import_",
+    "data build": "data.build",
+    "data add": "data.add",
+    "data pair": "data.pair",
     "completion": "completion",
 }
 

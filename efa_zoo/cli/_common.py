@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
+import data_pipelines
 from efa_zoo.base.errors import InputError
 from efa_zoo.models.hub import registry
 
@@ -28,6 +29,8 @@ __all__ = [
     "DataDir",
     "Json",
     "Name",
+    "Reading",
+    "Splitting",
     "Structure",
     "WarnOutOfRange",
     "dump",
@@ -67,6 +70,15 @@ Charge = Annotated[
     int | None, optional("INT", "total charge (e) of every structure; default: as in the file")
 ]
 WarnOutOfRange = Annotated[bool, flag("only warn about structures outside what the model knows")]
+
+
+def _options_of(name: str) -> Any:
+    """The fields of a dataclass of data_pipelines, which is slow to import, as options."""
+    return arg(name="", constructor_factory=lambda: getattr(data_pipelines, name))
+
+
+Reading = Annotated[Any, _options_of("FileOptions")]
+Splitting = Annotated[Any, _options_of("SplitOptions")]
 
 
 def print_(text: str, file: Any = None) -> None:

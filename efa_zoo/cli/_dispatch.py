@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
 import functools
 import importlib
 import io
 import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import tyro
-from tyro.constructors import ConstructorRegistry
 from tyro.extras import SubcommandApp
 
 from efa_zoo.base.errors import InputError
-from efa_zoo.cli._common import print_
 from efa_zoo.cli._fields import REGISTRY
-from efa_zoo.cli._usage import usage_error
 
-__all__ = ["HELP", "command_call", "completion_script", "show_help"]
+__all__ = ["HELP", "command_call", "completion_script", "one_line", "show_help"]
 
 #: What asks for help instead of doing something.
 HELP = ("-h", "--help")
@@ -50,19 +45,18 @@ def command_call(
     name, *rest = arguments
     _check(name, {command.partition(" ")[0] for command in commands}, "efa-zoo")
     if name in groups:
+        start, prog = f"{name} ", f"efa-zoo {name}"
         members = {
-            command.removeprefix(f"{name} "): module
+            command.removeprefix(start): module
             for command, module in commands.items()
-            if command.startswith(f"{name} ")
+            if command.startswith(start)
         }
-        prog = f"efa-zoo {name}"
         if not rest or rest[0] in HELP:
             example = f"{prog} {next(iter(members))} --help"
-            show_help(members, groups, prog, f"{groups[name]}\n\nExamples:\n  {example}\n")
+            show_help(members, {}, prog, f"{groups[name]}\n\nExamples:\n  {example}\n")
             return None
         _check(rest[0], members, prog)
-        name, rest = f"{name} {rest[0]}", rest[1:]
-
+        name, rest = start + rest[0], rest[1:]
     function = _function(commands[name])
 
     # Parsing and running are apart, so that what the command itself writes is left alone.
@@ -70,10 +64,7 @@ def command_call(
     def prepare(*positional: Any, **options: Any) -> Callable[[], None]:
         return functools.partial(function, *positional, **options)
 
-    def parse(**keywords: Any) -> Callable[[], None]:
-        return tyro.cli(prepare, **keywords)
-
-    return _parse(parse, f"efa-zoo {name}", _help_of(function), rest)
+    return _parse(functools.partial(tyro.cli, prepare), f"efa-zoo {name}", _help(function), rest)
 
 
 def show_help(
@@ -87,13 +78,11 @@ def show_help(
         prog: what stands before the commands.
         description: what stands above the overview.
     """
-    # Only looked at, because some commands take long to import.
-    functions = {name: _stub(_summary(module)) for name, module in commands.items()}
-    _parse(_application(functions, groups).cli, prog, description, ["--help"])
+    _parse(_application(commands, groups).cli, prog, description, HELP[:1])
 
 
 def completion_script(commands: Mapping[str, str], groups: Mapping[str, str], shell: str) -> str:
-    """What makes a shell complete commands and options.
+    """Make the script by which a shell completes commands and options.
 
     Args:
         commands: names and modules of the commands.
@@ -103,10 +92,9 @@ def completion_script(commands: Mapping[str, str], groups: Mapping[str, str], sh
     Returns:
         The shell's script.
     """
-    functions = {name: _function(module) for name, module in commands.items()}
     script = io.StringIO()
     with redirect_stdout(script), suppress(SystemExit):
-        _application(functions, groups).cli(
+        _application(commands, groups).cli(
             prog="efa-zoo",
             args=["--tyro-print-completion", shell],
             config=_CONFIG,
@@ -115,49 +103,30 @@ def completion_script(commands: Mapping[str, str], groups: Mapping[str, str], sh
     return script.getvalue()
 
 
-def _application(
-    functions: Mapping[str, Callable[..., None]], groups: Mapping[str, str]
-) -> SubcommandApp:
+def _application(commands: Mapping[str, str], groups: Mapping[str, str]) -> SubcommandApp:
     """All commands in one parser, each with the first line of its help."""
     made, subparsers = SubcommandApp(), dict[str, SubcommandApp]()
-    for name, function in functions.items():
+    for name, module in commands.items():
         group, _, last = name.rpartition(" ")
         if group and group not in subparsers:
             subparsers[group] = SubcommandApp()
             made.command(subparsers[group], name=group, help=groups[group])
-        summary = _help_of(function).partition("\n")[0]
+        function = _function(module)
+        summary = _help(function).partition("\n")[0]
         subparsers.get(group, made).command(name=last, help=summary)(function)
     return made
-
-
-def _summary(module: str) -> str:
-    """First line of a command's help, without importing the command."""
-    source = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
-    run = next(
-        node
-        for node in ast.parse(source).body
-        if isinstance(node, ast.FunctionDef) and node.name == "run"
-    )
-    return (ast.get_docstring(run) or "").partition("\n")[0]
-
-
-def _stub(text: str) -> Callable[..., None]:
-    def run() -> None: ...
-
-    run.__doc__ = text
-    return run
-
-
-def _help_of(function: Callable[..., None]) -> str:
-    """The docstring of a command, without its indentation."""
-    return "\n".join(line.removeprefix("    ") for line in (function.__doc__ or "").splitlines())
 
 
 def _function(module: str) -> Callable[..., None]:
     return importlib.import_module(f"efa_zoo.cli.{module}").run
 
 
-def _check(given: str, known: Mapping[str, str] | set[str], prog: str) -> None:
+def _help(function: Callable[..., None]) -> str:
+    """The docstring of a command, without its indentation."""
+    return "\n".join(line.removeprefix("    ") for line in (function.__doc__ or "").splitlines())
+
+
+def _check(given: str, known: Collection[str], prog: str) -> None:
     if given in known:
         return
     close = difflib.get_close_matches(given, known, n=1)
@@ -166,51 +135,54 @@ def _check(given: str, known: Mapping[str, str] | set[str], prog: str) -> None:
     raise InputError(f"unknown {kind} {given!r} ({hint})")
 
 
-class _Parser(Protocol):
-    def __call__(
-        self,
-        *,
-        prog: str,
-        description: str,
-        args: Sequence[str],
-        config: Sequence[Any],
-        registry: ConstructorRegistry,
-    ) -> Any: ...
-
-
-def _parse(parser: _Parser, prog: str, description: str, arguments: Sequence[str]) -> Any:
+def _parse(
+    parser: Callable[..., Any], prog: str, description: str, arguments: Sequence[str]
+) -> Any:
     """Call tyro; None after it printed help.
 
     Raises:
-        InputError: the arguments are not what is taken; tyro's box of lines becomes one.
+        InputError: the arguments are not what is taken.
     """
-    # tyro colours what goes to a terminal, and knows nothing of NO_COLOR.
-    output = _File() if os.environ.get("NO_COLOR") else sys.stdout
-    errors = _File()
+    call = functools.partial(
+        parser,
+        prog=prog,
+        description=description,
+        args=arguments,
+        config=_CONFIG,
+        registry=REGISTRY,
+    )
+    # For a file that is neither a terminal nor UTF-8, tyro writes without colours and frames.
+    plain = io.StringIO()
     try:
-        with redirect_stderr(errors), redirect_stdout(output):
-            return parser(
-                prog=prog,
-                description=description,
-                args=arguments,
-                config=_CONFIG,
-                registry=REGISTRY,
-            )
+        with redirect_stdout(plain), redirect_stderr(plain):
+            return call()
     except SystemExit as stop:
         if stop.code:
-            raise InputError(usage_error(errors.content(), prog)) from stop
-    if isinstance(output, _File):
-        print_(output.content().removesuffix("\n"))
+            raise InputError(one_line(plain.getvalue(), prog)) from stop
+    if os.environ.get("NO_COLOR"):
+        os.environ["TERM"] = "dumb"  # tyro, which knows nothing of NO_COLOR, knows this
+    with suppress(SystemExit):
+        call()
     return None
 
 
-class _File(io.TextIOWrapper):
-    """A text file in memory; unlike `io.StringIO` it has an encoding, which tyro looks at."""
+def one_line(error: str, prog: str) -> str:
+    """What tyro says is wrong, with its hint, or else one to the help.
 
-    def __init__(self) -> None:
-        self._bytes = io.BytesIO()
-        super().__init__(self._bytes, encoding="utf-8")
-
-    def content(self) -> str:
-        self.flush()
-        return self._bytes.getvalue().decode()
+    Args:
+        error: parts between rules: a title, the problem, perhaps a hint, the command for help.
+        prog: the command.
+    """
+    parts = re.split(r"\n *-{9,} *\n", f"\n{error}")
+    _, problem, hint, *_ = [*parts, "", ""]
+    problem = " ".join(problem.partition("Got errors:")[0].split())
+    problem = problem.replace(" (required)", ",").rstrip(".,") or "wrong arguments"
+    kind, _, words = hint.strip().partition(":")
+    option = words.strip().partition("\n")[0].strip()  # with what stands for its value
+    if kind == "Argument helptext":
+        hint = f"expected {option}"
+    elif kind.startswith(("Perhaps you meant", "Arguments similar")):
+        hint = f"did you mean {option.split()[0]}?"
+    else:
+        hint = f"see {prog} --help"
+    return f"{problem[:1].lower()}{problem[1:]} ({hint})"

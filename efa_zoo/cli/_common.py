@@ -50,12 +50,12 @@ EXAMPLE_PREFIX = "example:"
 
 
 def optional(metavar: str, help: str) -> Any:
-    """An option that is off unless given: its help shows no default value."""
+    """Describe an option that is off unless given: its help shows no default value."""
     return arg(metavar=metavar, help=help, help_behavior_hint="")
 
 
 def flag(help: str) -> Any:
-    """An option without a value."""
+    """Describe an option without a value."""
     return arg(help=help, help_behavior_hint="")
 
 
@@ -73,7 +73,7 @@ WarnOutOfRange = Annotated[bool, flag("only warn about structures outside what t
 
 
 def _options_of(name: str) -> Any:
-    """The fields of a dataclass of data_pipelines, which is slow to import, as options."""
+    """Make options of a dataclass of data_pipelines, which is slow to import, when parsing."""
     return arg(name="", constructor_factory=lambda: getattr(data_pipelines, name))
 
 
@@ -87,7 +87,7 @@ def print_(text: str, file: Any = None) -> None:
 
 
 def dump(content: object) -> str:
-    """JSON as the commands print it; numbers that are not finite, which it has not, are null."""
+    """Write JSON as the commands print it; numbers that are not finite, which it has not, are null."""
     return json.dumps(_finite(content), ensure_ascii=False, indent=1, allow_nan=False)
 
 
@@ -186,7 +186,7 @@ class Structure:
 
 
 def read_structures(file: str) -> list[Structure]:
-    """All structures of a file, which ASE reads, or of a shipped example.
+    """Read all structures of a file that ASE reads, or of a shipped example.
 
     Args:
         file: its path, or `example:NAME`.
@@ -202,7 +202,7 @@ def read_structures(file: str) -> list[Structure]:
 
 
 def iterate_structures(file: str) -> Iterator[Structure]:
-    """The structures of a file one after the other, as they are read.
+    """Read the structures of a file one after the other.
 
     Args:
         file: as for `read_structures`.
@@ -240,7 +240,7 @@ def iterate_structures(file: str) -> Iterator[Structure]:
 
 
 def output_file(out: str, endings: Sequence[str], inputs: Sequence[str] = ()) -> Path:
-    """The path of a file to write, refused before anything is computed.
+    """Name a file to write, or refuse it before anything is computed.
 
     Args:
         out: as it was given.

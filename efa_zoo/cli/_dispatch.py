@@ -104,7 +104,7 @@ def completion_script(commands: Mapping[str, str], groups: Mapping[str, str], sh
 
 
 def _application(commands: Mapping[str, str], groups: Mapping[str, str]) -> SubcommandApp:
-    """All commands in one parser, each with the first line of its help."""
+    """Put all commands into one parser, each with the first line of its help."""
     made, subparsers = SubcommandApp(), dict[str, SubcommandApp]()
     for name, module in commands.items():
         group, _, last = name.rpartition(" ")
@@ -122,7 +122,7 @@ def _function(module: str) -> Callable[..., None]:
 
 
 def _help(function: Callable[..., None]) -> str:
-    """The docstring of a command, without its indentation."""
+    """Return the docstring of a command without its indentation."""
     return "\n".join(line.removeprefix("    ") for line in (function.__doc__ or "").splitlines())
 
 
@@ -167,7 +167,7 @@ def _parse(
 
 
 def one_line(error: str, prog: str) -> str:
-    """What tyro says is wrong, with its hint, or else one to the help.
+    """Return what tyro says is wrong, with its hint, or else one to the help.
 
     Args:
         error: parts between rules: a title, the problem, perhaps a hint, the command for help.

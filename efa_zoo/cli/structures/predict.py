@@ -163,7 +163,7 @@ def _warnings(source: _Source) -> Generator[None]:
 
 
 def _sum_up(show: Callable[[int], None]) -> Callable[[int], None]:
-    """From steps to how far they have come."""
+    """Turn steps into how far they have come."""
     done = 0
 
     def step(more: int) -> None:

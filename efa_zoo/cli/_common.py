@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -43,6 +44,7 @@ __all__ = [
     "progress_bar",
     "range_warnings",
     "read_structures",
+    "with_label",
 ]
 
 #: Marks a shipped example where a structure file is expected.
@@ -87,7 +89,7 @@ def print_(text: str, file: Any = None) -> None:
 
 
 def dump(content: object) -> str:
-    """Write JSON as the commands print it; numbers that are not finite, which it has not, are null."""
+    """Write JSON as the commands print it, with null for numbers that are not finite."""
     return json.dumps(_finite(content), ensure_ascii=False, indent=1, allow_nan=False)
 
 
@@ -183,6 +185,12 @@ class Structure:
     def label(self) -> str:
         """The file and the position in it."""
         return f"{self.file}:{self.index}"
+
+
+def with_label(message: str, labels: Sequence[str]) -> str:
+    """Replace `structure 3: ` at the start of a message by where the structure came from."""
+    number = re.match(r"structure (\d+): ", message)
+    return f"{labels[int(number[1])]}: {message[number.end() :]}" if number else message
 
 
 def read_structures(file: str) -> list[Structure]:

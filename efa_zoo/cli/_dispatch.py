@@ -18,23 +18,65 @@ from tyro.extras import SubcommandApp
 from efa_zoo.base.errors import InputError
 from efa_zoo.cli._fields import REGISTRY
 
-__all__ = ["HELP", "command_call", "completion_script", "one_line", "show_help"]
+__all__ = ["COMMANDS", "command_call", "completion_script", "one_line"]
 
-#: What asks for help instead of doing something.
-HELP = ("-h", "--help")
+#: Commands in the order of the overview, and the module below `efa_zoo.cli` that each is in.
+COMMANDS: Mapping[str, str] = {
+    "list": "show.list_",
+    "card": "show.card",
+    "predict": "structures.predict",
+    "relax": "structures.relax",
+    "md": "structures.md",
+    "scan": "structures.scan",
+    "explain": "structures.explain",
+    "new": "models.new",
+    "train": "models.train",
+    "finetune": "models.finetune",
+    "evaluate": "models.evaluate",
+    "plot curves": "show.curves",
+    "plot parity": "show.parity",
+    "export": "models.export",
+    "import": "models.import_",
+    "data build": "data.build",
+    "data add": "data.add",
+    "data pair": "data.pair",
+    "completion": "completion",
+}
 
+#: First words of commands of two words, and what stands above their overview; "" is of all.
+GROUPS: Mapping[str, str] = {
+    "": """\
+Energies and forces of molecules by Euclidean fast attention.
+
+Examples:
+  efa-zoo list
+  efa-zoo predict mpnn_efa_dimers example:ammonium_water
+  efa-zoo predict --help
+  efa-zoo --version
+""",
+    "plot": """\
+Draw learning curves, or predictions against labels.
+
+Examples:
+  efa-zoo plot curves --help
+""",
+    "data": """\
+Build data sets, or make them of files.
+
+Examples:
+  efa-zoo data build --help
+""",
+}
+
+_HELP = ("-h", "--help")
 _CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
 
 
-def command_call(
-    arguments: Sequence[str], commands: Mapping[str, str], groups: Mapping[str, str]
-) -> Callable[[], None] | None:
+def command_call(arguments: Sequence[str]) -> Callable[[], None] | None:
     """Find the command and parse its arguments.
 
     Args:
         arguments: the command's name, one word or two, and its arguments.
-        commands: names and modules of the commands.
-        groups: first words of commands of two words, and what they have in common.
 
     Returns:
         The call of the command's function; None if help was asked for, and printed.
@@ -42,83 +84,58 @@ def command_call(
     Raises:
         InputError: there is no such command, or the arguments are not what it takes.
     """
-    name, *rest = arguments
-    _check(name, {command.partition(" ")[0] for command in commands}, "efa-zoo")
-    if name in groups:
-        start, prog = f"{name} ", f"efa-zoo {name}"
-        members = {
-            command.removeprefix(start): module
-            for command, module in commands.items()
-            if command.startswith(start)
-        }
-        if not rest or rest[0] in HELP:
-            example = f"{prog} {next(iter(members))} --help"
-            show_help(members, {}, prog, f"{groups[name]}\n\nExamples:\n  {example}\n")
-            return None
-        _check(rest[0], members, prog)
-        name, rest = start + rest[0], rest[1:]
-    function = _function(commands[name])
+    name, prog, rest = "", "efa-zoo", list(arguments)
+    while name in GROUPS:
+        if not rest or rest[0] in _HELP:
+            return _parse(_application(name).cli, prog, GROUPS[name], ["--help"])
+        _check(rest[0], _members(name), prog)
+        name, prog = f"{name} {rest[0]}".lstrip(), f"{prog} {rest.pop(0)}"
+    function = _function(name)
 
     # Parsing and running are apart, so that what the command itself writes is left alone.
     @functools.wraps(function)
     def prepare(*positional: Any, **options: Any) -> Callable[[], None]:
         return functools.partial(function, *positional, **options)
 
-    return _parse(functools.partial(tyro.cli, prepare), f"efa-zoo {name}", _help(function), rest)
+    return _parse(functools.partial(tyro.cli, prepare), prog, _help(function), rest)
 
 
-def show_help(
-    commands: Mapping[str, str], groups: Mapping[str, str], prog: str, description: str
-) -> None:
-    """Print an overview of commands: the first line of each one's help.
-
-    Args:
-        commands: names and modules of the commands.
-        groups: first words of commands of two words, and what they have in common.
-        prog: what stands before the commands.
-        description: what stands above the overview.
-    """
-    _parse(_application(commands, groups).cli, prog, description, HELP[:1])
-
-
-def completion_script(commands: Mapping[str, str], groups: Mapping[str, str], shell: str) -> str:
+def completion_script(shell: str) -> str:
     """Make the script by which a shell completes commands and options.
 
     Args:
-        commands: names and modules of the commands.
-        groups: first words of commands of two words, and what they have in common.
         shell: `"bash"`, `"zsh"` or `"fish"`.
 
     Returns:
         The shell's script.
     """
-    script = io.StringIO()
+    script, arguments = io.StringIO(), ["--tyro-print-completion", shell]
     with redirect_stdout(script), suppress(SystemExit):
-        _application(commands, groups).cli(
-            prog="efa-zoo",
-            args=["--tyro-print-completion", shell],
-            config=_CONFIG,
-            registry=REGISTRY,
-        )
+        _application("").cli(prog="efa-zoo", args=arguments, config=_CONFIG, registry=REGISTRY)
     return script.getvalue()
 
 
-def _application(commands: Mapping[str, str], groups: Mapping[str, str]) -> SubcommandApp:
-    """Put all commands into one parser, each with the first line of its help."""
-    made, subparsers = SubcommandApp(), dict[str, SubcommandApp]()
-    for name, module in commands.items():
-        group, _, last = name.rpartition(" ")
-        if group and group not in subparsers:
-            subparsers[group] = SubcommandApp()
-            made.command(subparsers[group], name=group, help=groups[group])
-        function = _function(module)
-        summary = _help(function).partition("\n")[0]
-        subparsers.get(group, made).command(name=last, help=summary)(function)
+def _application(group: str) -> SubcommandApp:
+    """Put the commands of a group into one parser, each with the first line of its help."""
+    made = SubcommandApp()
+    for name in _members(group):
+        if name in GROUPS:
+            made.command(_application(name), name=name, help=GROUPS[name].partition("\n")[0])
+        else:
+            function = _function(f"{group} {name}".lstrip())
+            made.command(name=name, help=_help(function).partition("\n")[0])(function)
     return made
 
 
-def _function(module: str) -> Callable[..., None]:
-    return importlib.import_module(f"efa_zoo.cli.{module}").run
+def _members(group: str) -> list[str]:
+    """List the first words of all commands, or the second words of those of a group."""
+    start = f"{group} ".lstrip()
+    words = [command.removeprefix(start) for command in COMMANDS if command.startswith(start)]
+    return list(dict.fromkeys(word.partition(" ")[0] for word in words))
+
+
+def _function(command: str) -> Callable[..., None]:
+    return importlib.import_module(f"efa_zoo.cli.{COMMANDS[command]}").run
 
 
 def _help(function: Callable[..., None]) -> str:

@@ -20,7 +20,7 @@ _AGAIN = 0.02
 
 @contextmanager
 def interruptible() -> Generator[None]:
-    """Make sure that an interrupt ends what is done inside, also where its exception would be dropped.
+    """Let an interrupt end what is done inside, also where its exception would be dropped.
 
     Does nothing in other threads than the first one, and where interrupts are not Python's own,
     as in the background of a shell.

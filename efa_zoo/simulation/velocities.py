@@ -38,17 +38,18 @@ def degrees_of_freedom(atoms: Atoms, config: DynamicsConfig) -> int:
     """
     if config.ensemble == "nvt" or atoms.constraints:
         return int(atoms.get_number_of_degrees_of_freedom())
-    rotations = int(np.count_nonzero(atoms.get_moments_of_inertia() > _NO_INERTIA))
+    rotations = int(np.count_nonzero(np.asarray(atoms.get_moments_of_inertia()) > _NO_INERTIA))
     vibrations = 3 * len(atoms) - 3 - rotations
     if not _has_velocities(atoms, config):
         return vibrations
     moving = atoms.copy()
-    energies = [moving.get_kinetic_energy()]
-    for stop in (_stop_drift, _stop_rotation):
-        stop(moving)
-        energies.append(moving.get_kinetic_energy())
-    drifts, turns = -np.diff(energies) > _ROUNDING * energies[0]
-    return vibrations + (3 if drifts else 0) + (rotations if turns else 0)
+    all_ = float(moving.get_kinetic_energy())
+    _stop_drift(moving)
+    without_drift = float(moving.get_kinetic_energy())
+    _stop_rotation(moving)
+    drifts = all_ - without_drift > _ROUNDING * all_
+    turns = without_drift - float(moving.get_kinetic_energy()) > _ROUNDING * all_
+    return vibrations + 3 * drifts + rotations * turns
 
 
 def initial_momenta(atoms: Atoms, config: DynamicsConfig) -> np.ndarray:

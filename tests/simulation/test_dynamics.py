@@ -88,7 +88,7 @@ def test_a_molecule_that_drifts_and_turns_is_as_hot_as_all_its_motions(
     masses, height, reach, drift, turn = water.get_masses(), 0.6, 0.76, 0.05, 0.1
     inertia = masses[0] * masses[1:].sum() / masses.sum() * height**2  # about x
     center = water.get_center_of_mass()
-    water.set_velocities(np.cross([turn, 0, 0], water.positions - center) + [drift, 0, 0])
+    water.set_velocities(np.cross((turn, 0, 0), water.positions - center) + np.array((drift, 0, 0)))
     kinetic = 0.5 * masses.sum() * drift**2 + 0.5 * inertia * turn**2
     config = DynamicsConfig(engine=engine, steps=10)
     log = read_log(run_dynamics(model, water, config, tmp_path / "run.extxyz").log)
@@ -96,7 +96,7 @@ def test_a_molecule_that_drifts_and_turns_is_as_hot_as_all_its_motions(
     # Turning about z without drift: the hydrogens lie away from the axis, and 3 of 9 are at rest.
     still = water.copy()
     spread = 2 * masses[1] * reach**2
-    still.set_velocities(np.cross([0, 0, turn], water.positions - center))
+    still.set_velocities(np.cross((0, 0, turn), water.positions - center))
     log = read_log(run_dynamics(model, still, config, tmp_path / "turning.extxyz").log)
     expected = spread * turn**2 / (6 * units.kB)
     assert log["temperature_K"][0] == pytest.approx(expected, rel=1e-6)

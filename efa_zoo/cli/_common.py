@@ -123,11 +123,12 @@ def log_to_stderr() -> Generator[None]:
 
 
 @contextmanager
-def range_warnings(where: str) -> Generator[None]:
+def range_warnings(where: str, labels: Sequence[str] = ()) -> Generator[None]:
     """Print warnings about structures outside what the model knows as lines of the program.
 
     Args:
         where: begins every line's message, for example the file.
+        labels: of the structures, where messages count several.
     """
     from efa_zoo.models.checks import OutOfRangeWarning
 
@@ -136,7 +137,9 @@ def range_warnings(where: str) -> Generator[None]:
         yield
     for warning in caught:
         if issubclass(warning.category, OutOfRangeWarning):
-            print_(f"efa-zoo: warning: {where}{warning.message}", file=sys.stderr)
+            message = str(warning.message)
+            message = with_label(message, labels) if labels else message
+            print_(f"efa-zoo: warning: {where}{message}", file=sys.stderr)
         else:
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno

@@ -63,8 +63,9 @@ def run(
     if files:
         structures = [structure for file in files for structure in read_structures(file)]
         atoms = [structure.atoms for structure in structures]
+        labels = [structure.label for structure in structures]
         try:
-            with range_warnings(""):
+            with range_warnings("", labels):
                 found = parity_of_structures(
                     name,
                     atoms,
@@ -74,7 +75,6 @@ def run(
                 )
         except InputError as error:
             # The library counts structures; here they have files.
-            labels = [structure.label for structure in structures]
             raise InputError(with_label(str(error), labels)) from error
     else:
         found = parity_of_split(name, split, data_dir=data_dir)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from efa_zoo.cli._common import (
     output_file,
     print_,
     progress_bar,
+    range_warnings,
     with_label,
 )
 
@@ -85,7 +85,7 @@ def run(
     write_json = output is not None and output.suffix == ".json"
     with (
         _extxyz(None if write_json else output) as write,
-        _warnings(source),
+        range_warnings("", source.labels),
         progress_bar(None, "structure") as show,
     ):
         stream = PredictionStream(
@@ -142,20 +142,6 @@ class _Source:
             self.labels.append(structure.label)
             self.waiting.append(structure)
             yield structure.atoms
-
-
-@contextmanager
-def _warnings(source: _Source) -> Generator[None]:
-    """Print warnings about structures outside what the model knows, one line each."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", efa_zoo.OutOfRangeWarning)
-        yield
-    for warning in caught:
-        if issubclass(warning.category, efa_zoo.OutOfRangeWarning):
-            print_(
-                f"efa-zoo: warning: {with_label(str(warning.message), source.labels)}",
-                file=sys.stderr,
-            )
 
 
 def _sum_up(show: Callable[[int], None]) -> Callable[[int], None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from tyro.conf import Positional, arg
@@ -22,6 +21,7 @@ from efa_zoo.cli._common import (
     print_,
     range_warnings,
     read_structures,
+    with_label,
 )
 
 
@@ -63,8 +63,9 @@ def run(
     if files:
         structures = [structure for file in files for structure in read_structures(file)]
         atoms = [structure.atoms for structure in structures]
+        labels = [structure.label for structure in structures]
         try:
-            with range_warnings(""):
+            with range_warnings("", labels):
                 found = parity_of_structures(
                     name,
                     atoms,
@@ -74,10 +75,7 @@ def run(
                 )
         except InputError as error:
             # The library counts structures; here they have files.
-            number = re.match(r"structure (\d+): ", str(error))
-            where = f"{structures[int(number[1])].label}: " if number else ""
-            rest = str(error)[number.end() :] if number else str(error)
-            raise InputError(where + rest) from error
+            raise InputError(with_label(str(error), labels)) from error
     else:
         found = parity_of_split(name, split, data_dir=data_dir)
     draw_parity(found, picture)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from data_pipelines.datasets import BUILDERS
 from efa_zoo.cli._common import DataDir, Json, dump, flag, optional, print_
 
-_BUILT = set(BUILDERS) - {"structures"}  # those are made of files
+
+def _name() -> Any:
+    from data_pipelines import BUILDERS
+
+    built = sorted(set(BUILDERS) - {"structures"})  # those are made of files
+    text = f"one of {', '.join(built)}; the size is full unless it is given"
+    return Annotated[str, arg(metavar="NAME[/SIZE]", help=text)]
 
 
 def run(
-    name: Annotated[
-        Positional[str],
-        arg(
-            metavar="NAME[/SIZE]",
-            help=f"one of {', '.join(sorted(_BUILT))}; the size is full unless it is given",
-        ),
-    ],
+    name: Annotated[Positional[Any], arg(constructor_factory=_name)],
     /,
     *,
     data_dir: DataDir = None,

@@ -8,11 +8,17 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 import efa_zoo
-from data_pipelines.files.reading import FileOptions
-from data_pipelines.splitting import SplitOptions
-from efa_zoo.cli._common import DataDir, Json, Name, dump, flag, optional, print_
-
-_READING, _SPLITTING = FileOptions(), SplitOptions()
+from efa_zoo.cli._common import (
+    DataDir,
+    Json,
+    Name,
+    Reading,
+    Splitting,
+    dump,
+    flag,
+    optional,
+    print_,
+)
 
 
 def run(
@@ -23,8 +29,8 @@ def run(
         str, arg(metavar="FILE", help="labelled structures: a file, or the name of a data set")
     ],
     out: Annotated[str, arg(metavar="DIR", help="folder of the run and of the new model")],
-    reading: Annotated[FileOptions, arg(name="", help="how to read a file")] = _READING,
-    splitting: Annotated[SplitOptions, arg(name="", help="how to split it")] = _SPLITTING,
+    reading: Reading,
+    splitting: Splitting,
     level_of_theory: Annotated[
         str | None, optional("TEXT", "method of the new labels; default: the model's")
     ] = None,
@@ -76,6 +82,7 @@ def run(
       efa-zoo finetune mpnn_efa_dimers --data md.npz --out tuned --replay 0 --freeze 'embedding.*'
     """
     efa_zoo.card(name)  # a wrong name or zoo file is refused before anything heavy is imported
+    from data_pipelines import FileOptions, SplitOptions
     from efa_zoo.training import finetune, finetuning_recipe
 
     recipe = finetuning_recipe(efa_zoo.load(name), replay=replay, steps=steps, frozen=freeze)
@@ -96,8 +103,8 @@ def run(
         recipe=recipe,
         replay=replay,
         references=references,
-        reading=None if reading == _READING else reading,
-        splitting=None if splitting == _SPLITTING else splitting,
+        reading=None if reading == FileOptions() else reading,
+        splitting=None if splitting == SplitOptions() else splitting,
         name=model_name,
         level_of_theory=level_of_theory,
         resume=resume,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from data_pipelines.sampling.monomers import MONOMERS
 from efa_zoo.cli._common import Json, dump, optional, output_file, print_
 
 
+def _first() -> Any:
+    from data_pipelines.sampling.monomers import MONOMERS
+
+    return Annotated[str, arg(metavar="MONOMER", help=f"one of {', '.join(MONOMERS)}")]
+
+
 def run(
-    first: Annotated[Positional[str], arg(metavar="MONOMER", help=f"one of {', '.join(MONOMERS)}")],
+    first: Annotated[Positional[Any], arg(constructor_factory=_first)],
     second: Annotated[Positional[str], arg(metavar="MONOMER", help="the same or another one")],
     /,
     *,

@@ -6,11 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from data_pipelines.files.reading import FileOptions
-from data_pipelines.splitting import SplitOptions
-from efa_zoo.cli._common import DataDir, Json, dump, flag, print_
-
-_READING, _SPLITTING = FileOptions(), SplitOptions()
+from efa_zoo.cli._common import DataDir, Json, Reading, Splitting, dump, flag, print_
 
 
 def run(
@@ -21,8 +17,8 @@ def run(
     /,
     *,
     name: Annotated[str, arg(metavar="NAME", help="of the new data set")],
-    reading: Annotated[FileOptions, arg(name="")] = _READING,
-    splitting: Annotated[SplitOptions, arg(name="")] = _SPLITTING,
+    reading: Reading,
+    splitting: Splitting,
     level_of_theory: Annotated[
         str, arg(metavar="TEXT", help="method of the labels, as model cards cite it")
     ] = "not given",

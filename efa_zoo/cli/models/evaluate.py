@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from tyro.conf import arg
-
 import efa_zoo
-from data_pipelines.files.reading import FileOptions
-from data_pipelines.splitting import SplitOptions
 from efa_zoo.base.errors import InputError
-from efa_zoo.cli._common import DataDir, Json, Name, dump, flag, optional, print_
+from efa_zoo.cli._common import DataDir, Json, Name, Reading, dump, flag, optional, print_
 from efa_zoo.models.hub import registry
 from efa_zoo.models.hub.cards import write_results
-
-_READING = FileOptions()
 
 
 def run(
@@ -29,7 +23,7 @@ def run(
         tuple[str, ...],
         optional("NAME...", "splits, such as test; default: all that are held back from training"),
     ] = (),
-    reading: Annotated[FileOptions, arg(name="")] = _READING,
+    reading: Reading,
     counts: Annotated[
         tuple[int, int, int] | None,
         optional(
@@ -42,9 +36,9 @@ def run(
     write: Annotated[bool, flag("also store the errors in the model's zoo file")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Errors of a model on the held-back parts of its data, or on a file.
+    """Evaluate a model on the held-back parts of its data, or on a file.
 
-    They are also given by distance, kind of structure and element.
+    Errors are also given by distance, kind of structure and element.
 
     Examples:
       efa-zoo evaluate mpnn_efa_dimers
@@ -58,13 +52,14 @@ def run(
         raise InputError("write: expected neither data nor split with it, for the card has all")
     if counts is not None and data is None:
         raise InputError("counts: given without data, expected a file to deal to splits")
+    from data_pipelines import FileOptions, SplitOptions
     from efa_zoo.analysis.evaluation import evaluate
 
     report = evaluate(
         name,
         data=data,
         splits=split or None,
-        reading=None if reading == _READING else reading,
+        reading=None if reading == FileOptions() else reading,
         splitting=None if counts is None else SplitOptions(counts=counts),
         data_dir=data_dir,
     )

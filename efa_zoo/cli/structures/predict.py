@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +29,8 @@ from efa_zoo.cli._common import (
     output_file,
     print_,
     progress_bar,
+    range_warnings,
+    with_label,
 )
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def run(
     write_json = output is not None and output.suffix == ".json"
     with (
         _extxyz(None if write_json else output) as write,
-        _warnings(source),
+        range_warnings("", source.labels),
         progress_bar(None, "structure") as show,
     ):
         stream = PredictionStream(
@@ -100,7 +101,7 @@ def run(
             for result in stream:
                 structure = source.waiting.popleft()
                 if isinstance(result, InputError):
-                    failures.append(source.name(str(result)))
+                    failures.append(with_label(str(result), source.labels))
                     continue
                 write(structure, result)
                 if json or write_json:
@@ -108,7 +109,7 @@ def run(
                 if not json and (output is None or len(source.labels) < _MANY):
                     table.add(structure, result)
         except InputError as error:
-            raise InputError(source.name(str(error))) from error
+            raise InputError(with_label(str(error), source.labels)) from error
         if len(failures) == len(source.labels):
             raise InputError(f"{failures[0]} (and no other structure could be predicted)")
 
@@ -142,28 +143,9 @@ class _Source:
             self.waiting.append(structure)
             yield structure.atoms
 
-    def name(self, message: str) -> str:
-        """Replace `structure 3: ` at the start of a message by where the structure came from."""
-        start, separator, rest = message.partition(": ")
-        number = start.removeprefix("structure ")
-        if separator and number != start and number.isdigit():
-            return f"{self.labels[int(number)]}: {rest}"
-        return message
-
-
-@contextmanager
-def _warnings(source: _Source) -> Generator[None]:
-    """Print warnings about structures outside what the model knows, one line each."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", efa_zoo.OutOfRangeWarning)
-        yield
-    for warning in caught:
-        if issubclass(warning.category, efa_zoo.OutOfRangeWarning):
-            print_(f"efa-zoo: warning: {source.name(str(warning.message))}", file=sys.stderr)
-
 
 def _sum_up(show: Callable[[int], None]) -> Callable[[int], None]:
-    """From steps to how far they have come."""
+    """Turn steps into how far they have come."""
     done = 0
 
     def step(more: int) -> None:

@@ -24,6 +24,9 @@ from efa_zoo.cli._common import (
     range_warnings,
     read_structures,
 )
+from efa_zoo.simulation.config import DynamicsConfig
+
+_DEFAULTS = DynamicsConfig()
 
 
 def run(
@@ -33,43 +36,12 @@ def run(
     ],
     /,
     *,
-    ensemble: Annotated[
-        Literal["nve", "nvt"],
-        arg(help="keep the energy (velocity Verlet) or the temperature (Langevin)"),
-    ] = "nve",
-    temperature: Annotated[
-        float | None,
-        optional(
-            "K",
-            "of thermostat and drawn velocities; default: 300, but nve keeps the file's velocities",
-        ),
-    ] = None,
-    timestep: Annotated[float, arg(metavar="FS", help="length of a step in fs")] = 0.5,
-    steps: Annotated[
-        int, arg(metavar="INT", help="number of steps, those before --resume counted in")
-    ] = 1000,
+    config: Annotated[DynamicsConfig, arg(name="")] = _DEFAULTS,
     out: Annotated[
         str | None,
         optional("FILE", "trajectory, *.extxyz; default: FILE's name with _md; log beside it"),
     ] = None,
-    interval: Annotated[
-        int, arg(metavar="INT", help="steps between frames, and rows of the log")
-    ] = 10,
-    friction: Annotated[
-        float | None, optional("NUMBER", "of the thermostat in 1/fs; default: 0.01")
-    ] = None,
-    seed: Annotated[int, arg(metavar="INT", help="of velocities and thermostat")] = 0,
     resume: Annotated[bool, flag("go on from the checkpoint beside the trajectory")] = False,
-    engine: Annotated[
-        Literal["auto", "compiled", "ase"],
-        arg(help="compiled chunks (small molecules), or ASE's integrators (constraints)"),
-    ] = "auto",
-    max_temperature: Annotated[
-        float, arg(metavar="K", help="stop when it is hotter than this")
-    ] = 5000.0,
-    max_force: Annotated[
-        float, arg(metavar="NUMBER", help="stop when the force on an atom (eV/Å) is larger")
-    ] = 100.0,
     charge: Charge = None,
     dtype: Annotated[
         Literal["float32", "float64"],
@@ -89,24 +61,12 @@ def run(
         out or f"{Path(file.removeprefix(EXAMPLE_PREFIX)).stem}_md.extxyz", (".extxyz",), [file]
     )
     efa_zoo.card(name)  # a wrong name or zoo file is refused before anything heavy is imported
-    from efa_zoo.simulation import DynamicsConfig, energy_drift, run_dynamics
+    from efa_zoo.simulation import energy_drift, run_dynamics
 
-    config = DynamicsConfig(
-        ensemble=ensemble,
-        temperature=temperature,
-        timestep=timestep,
-        steps=steps,
-        interval=interval,
-        friction=friction,
-        seed=seed,
-        engine=engine,
-        max_temperature=max_temperature,
-        max_force=max_force,
-    )
     structures = read_structures(file)
     if len(structures) > 1:
         raise InputError(f"{file}: has {len(structures)} structures, expected one")
-    with range_warnings(f"{file}: "), progress_bar(steps, "step") as bar:
+    with range_warnings(f"{file}: "), progress_bar(config.steps, "step") as bar:
         result = run_dynamics(
             name,
             structures[0].atoms,
@@ -119,7 +79,7 @@ def run(
             on_row=lambda row: bar(int(row["step"])),
         )
     drift = None
-    if ensemble == "nve" and result.steps:
+    if config.ensemble == "nve" and result.steps:
         drift = energy_drift(result.log, len(result.atoms))
     if json:
         facts = {

@@ -39,7 +39,7 @@ from efa_zoo.training.references import References, choose_references
 from efa_zoo.training.run import covered_domain, repeat_isolated, require_places, training_cost
 
 if TYPE_CHECKING:
-    from data_pipelines.files.reading import FileOptions
+    from data_pipelines.files.options import FileOptions
     from data_pipelines.splitting import SplitOptions
     from data_pipelines.structure import Structure
 

@@ -19,7 +19,7 @@ from efa_zoo.training.references import References
 from efa_zoo.training.run import require_places
 
 if TYPE_CHECKING:
-    from data_pipelines.files.reading import FileOptions
+    from data_pipelines.files.options import FileOptions
     from data_pipelines.splitting import SplitOptions
     from data_pipelines.structure import Structure
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import e3x
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from efa_zoo.base.contracts import contract
 from efa_zoo.ops.bessel import reduced_spherical_bessel_by_degree
 from efa_zoo.ops.chunks import chunk_size, map_chunks
+from efa_zoo.ops.harmonics import solid_harmonics
 
 __all__ = ["attend_exact"]
 
@@ -80,10 +80,10 @@ def _attend_rows(
         kernels.append(jnp.sum(factor[:, None, None] * radial[l] * products[l % 2], axis=0))
     if degree == 0:
         return jnp.einsum("ij,jv->iv", kernels[0], value)[:, None, :]
-    solid = e3x.so3.solid_harmonics(displacements, degree).astype(value.dtype)
-    solid = jnp.split(jnp.moveaxis(solid, -1, 0), [l * l for l in range(1, degree + 1)])
+    x, y, z = (displacements[..., axis] for axis in range(3))
+    solid = solid_harmonics(x, y, z, degree)
     attended = [
-        jnp.einsum("aij,jv->iav", kernel * part, value)
-        for kernel, part in zip(kernels, solid, strict=True)
+        jnp.einsum("aij,jv->iav", kernel * jnp.stack(solid[l * l : (l + 1) ** 2]), value)
+        for l, kernel in enumerate(kernels)
     ]
     return jnp.concatenate(attended, axis=1)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
 
-import e3x
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -14,7 +12,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from efa_zoo.attention.cost import AttentionCost
 from efa_zoo.attention.exact import attend_exact
-from efa_zoo.attention.grids import check_grid, grid_for, lebedev_grid
+from efa_zoo.attention.grids import check_grid, grid_for, harmonics_on_grid, lebedev_grid
 from efa_zoo.attention.integration import TensorIntegration
 from efa_zoo.attention.quadrature import attend_quadrature
 from efa_zoo.attention.rotary import FrequencyFunction, linear_frequencies
@@ -108,19 +106,21 @@ class EuclideanFastAttention(eqx.Module):
         self.spherical_degree, self.integration = 0, None
         if config.integration is not None:
             options = config.integration
-            self.spherical_degree = _or(options.spherical_degree, irreps.degree)
+            degree = options.spherical_degree
+            self.spherical_degree = irreps.degree if degree is None else degree
             constants = options.degree_constants
             if constants is not None and len(constants) != self.spherical_degree + 1:
                 raise ConfigError(
                     f"degree_constants: got {len(constants)} numbers, expected "
                     f"spherical_degree + 1 = {self.spherical_degree + 1}"
                 )
+            output = irreps.override(options.degree, options.pseudotensors)
             self.integration = TensorIntegration(
                 Irreps(self.spherical_degree, False),
                 self.value_irreps,
                 value_features,
-                degree=_or(options.degree, irreps.degree),
-                pseudotensors=_or(options.pseudotensors, irreps.pseudotensors),
+                degree=output.degree,
+                pseudotensors=output.pseudotensors,
                 trainable=options.trainable,
                 weights_dtype=dtype,
                 key=integration,
@@ -248,8 +248,9 @@ class EuclideanFastAttention(eqx.Module):
                 query, key, flat, positions, frequencies, self.spherical_degree, atom_mask
             )
         else:
-            directions, weights = self.grid()
-            factors = weights[:, None] * _spherical_harmonics(directions, self.spherical_degree)
+            points = self._grid_points()
+            directions, _ = lebedev_grid(points)
+            factors = harmonics_on_grid(points, self.spherical_degree)
             attended = attend_quadrature(
                 query, key, flat, positions, frequencies, directions, factors, atom_mask
             )
@@ -263,13 +264,6 @@ class EuclideanFastAttention(eqx.Module):
             attended = attended * factor[:, None]
         product = attended.reshape(*attended.shape[:2], *value.shape[1:])
         return self.integration.couple(product)
-
-
-_T = TypeVar("_T")
-
-
-def _or(value: _T | None, default: _T) -> _T:
-    return default if value is None else value
 
 
 def _initial_frequencies(
@@ -298,12 +292,4 @@ def _restrict(irreps: Irreps, degree: int | None, pseudotensors: bool | None, fi
         raise ConfigError(
             f"{field}: got {degree}, expected at most {irreps.degree}, the degree of the input"
         )
-    return Irreps(_or(degree, irreps.degree), _or(pseudotensors, irreps.pseudotensors))
-
-
-def _spherical_harmonics(directions: np.ndarray, degree: int) -> np.ndarray:
-    """Y of the grid points in e3x's default (Racah) normalisation, float64."""
-    if degree == 0:
-        return np.ones((len(directions), 1))
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        return np.asarray(e3x.so3.spherical_harmonics(jnp.asarray(directions), degree))
+    return irreps.override(degree, pseudotensors)

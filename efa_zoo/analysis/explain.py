@@ -30,8 +30,8 @@ from efa_zoo.models.checks import OnOutOfRange, check_structure
 from efa_zoo.models.hub.registry import load
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.potential import Potential, cast
-from efa_zoo.nn.basis import pair_basis
 from efa_zoo.nn.dense import change_irreps
+from efa_zoo.nn.pairs import pair_basis
 from efa_zoo.ops.bessel import spherical_bessel
 from efa_zoo.structures.elements import symbol
 from efa_zoo.structures.graph import Graph

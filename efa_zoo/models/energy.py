@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from efa_zoo.base.contracts import contract
-from efa_zoo.ops.chunks import map_blocks, on_cpu
+from efa_zoo.ops.chunks import map_chunks, on_cpu
 from efa_zoo.structures.graph import Graph, check_molecule
 
 __all__ = [
@@ -77,7 +77,7 @@ def batch_energy_and_forces(
     """
     function = jax.vmap(lambda graph: energy_and_forces(model, graph))
     size = molecules_at_once(graphs)
-    return map_blocks(function, graphs, size, remat=False)
+    return map_chunks(function, graphs, size, remat=False)
 
 
 #: Pairs of atoms of the molecules that are computed together on a CPU, and of all molecules of a

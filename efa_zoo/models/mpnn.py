@@ -14,11 +14,11 @@ from efa_zoo.attention.module import EuclideanFastAttention
 from efa_zoo.base.config import ModelConfig
 from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import InputError
-from efa_zoo.nn.basis import Pairs, pair_basis
 from efa_zoo.nn.coupling import Irreps
 from efa_zoo.nn.dense import MLP, Dense, change_irreps
 from efa_zoo.nn.embed import Embed
 from efa_zoo.nn.message_passing import MessagePass
+from efa_zoo.nn.pairs import PairBasis, pair_basis
 from efa_zoo.nn.tensor_dense import TensorDense
 from efa_zoo.structures.graph import Graph, check_molecule
 
@@ -137,7 +137,7 @@ class Interaction(eqx.Module):
     def __call__(
         self,
         x: Float[Array, "atoms parities components features"],
-        pairs: Pairs,
+        pairs: PairBasis,
         positions: Float[Array, "atoms 3"],
         atom_mask: Bool[Array, " atoms"],
     ) -> Float[Array, "atoms {self.irreps.parities} {self.irreps.components} features"]:

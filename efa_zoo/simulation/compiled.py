@@ -1,4 +1,4 @@
-"""Blocks of molecular dynamics steps as one compiled function, for small molecules.
+"""Chunks of molecular dynamics steps as one compiled function, for small molecules.
 
 All pairs of atoms are neighbours, so that nothing has to be searched on the way; pairs beyond the
 cutoff are masked as they are everywhere else. Positions and velocities are float64, whatever type
@@ -135,7 +135,7 @@ def _advance(
 
 
 class CompiledEngine:
-    """Molecular dynamics in compiled blocks, with all pairs of atoms.
+    """Molecular dynamics in compiled chunks, with all pairs of atoms.
 
     Attributes:
         limits: where it stops.

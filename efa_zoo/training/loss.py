@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from efa_zoo.base.config import TrainingConfig
 from efa_zoo.base.contracts import contract
 from efa_zoo.models.energy import batch_energy_and_forces, molecules_at_once
-from efa_zoo.ops.chunks import sum_blocks
+from efa_zoo.ops.chunks import sum_chunks
 from efa_zoo.structures.batch import Batch
 from efa_zoo.structures.graph import Graph
 
@@ -68,7 +68,7 @@ def batch_loss_and_gradient(
 
     size = molecules_at_once(batch.graph)
     gradient = eqx.filter(model, eqx.is_inexact_array)
-    return sum_blocks(part, batch, size, remat=False, like=(batch.energy[0], gradient))
+    return sum_chunks(part, batch, size, remat=False, like=(batch.energy[0], gradient))
 
 
 def _weights(batch: Batch, config: TrainingConfig) -> tuple[Array, Array]:

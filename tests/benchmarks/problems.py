@@ -494,7 +494,7 @@ class MessagePassProblem:
         from efa_zoo.base.config import MessagePassingConfig
         from efa_zoo.interop.reference._parameters import flatten, make
         from efa_zoo.models.weights import named_arrays
-        from efa_zoo.nn.basis import pair_basis
+        from efa_zoo.nn.pairs import pair_basis
         from efa_zoo.structures.graph import Graph, stack
 
         molecules = self.structures.make()

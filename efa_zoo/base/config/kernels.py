@@ -13,7 +13,7 @@ __all__ = ["Coulomb", "FrequencyConfig", "KernelConfig", "Waves", "WindowedWaves
 
 @dataclass(frozen=True, kw_only=True)
 class FrequencyConfig:
-    """Frequencies of the rotary encoding, ω = linspace(0, max_frequency, pairs) / max_length.
+    """Frequencies of the rotary encoding, evenly spaced from 0 to max_frequency / max_length.
 
     Attributes:
         max_frequency: phase (radians) that the highest frequency reaches over `max_length`,
@@ -32,7 +32,7 @@ class FrequencyConfig:
 
     @classmethod
     def for_distance(
-        cls, distance: float, pairs: int, *, trainable: bool = False
+        cls, distance: float, num_frequencies: int, *, trainable: bool = False
     ) -> FrequencyConfig:
         """Frequencies whose waves add up to 1/r, or any smooth function, over a distance.
 
@@ -43,7 +43,7 @@ class FrequencyConfig:
 
         Args:
             distance: longest distance between two atoms that the network is to know, in Å, above 0.
-            pairs: feature pairs, half of `AttentionConfig.query_key_features`, at least 2.
+            num_frequencies: half of `AttentionConfig.query_key_features`, at least 2.
             trainable: the frequencies are parameters.
 
         Returns:
@@ -53,8 +53,8 @@ class FrequencyConfig:
             ConfigError: a number is out of its range.
         """
         check_positive("distance", distance)
-        check_at_least("pairs", pairs, 2)
-        highest = 2 * math.pi / 1.25 * (pairs - 1)
+        check_at_least("num_frequencies", num_frequencies, 2)
+        highest = 2 * math.pi / 1.25 * (num_frequencies - 1)
         return cls(max_frequency=highest, max_length=distance, trainable=trainable)
 
 
@@ -95,8 +95,8 @@ class Coulomb:
     """Coulomb's law of charges that are Gaussians, erf(r/√2σ)/r, and the fields of multipoles.
 
     Attributes:
-        widths: σ in Å, above 0: that of the first feature pair and that of the last, with a
-            constant ratio from one pair to the next, or one number per pair.
+        widths: σ in Å, above 0: the first and the last one, with a constant ratio from one to the
+            next, or as many as there are, half of `AttentionConfig.query_key_features`.
         trainable: the widths are parameters.
         max_length: longest distance expected between two atoms, in Å, above 0. Evaluation by
             quadrature keeps its tolerance up to there; the exact form needs no such number.

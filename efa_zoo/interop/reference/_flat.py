@@ -32,7 +32,7 @@ def rope_attention_flat(
     k: Float[Array | np.ndarray, "atoms qk_parities qk_components qk_features"],
     v: Float[Array | np.ndarray, "atoms v_parities v_components v_features"],
     pos: Float[Array | np.ndarray, "atoms 3"],
-    theta: Float[Array | np.ndarray, " pairs"],
+    theta: Float[Array | np.ndarray, " frequencies"],
     grid_u: Float[Array | np.ndarray, "directions 3"],
     grid_w: Float[Array | np.ndarray, " directions"],
     batch_segments: Int[Array | np.ndarray, " atoms"],

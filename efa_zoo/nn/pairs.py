@@ -13,10 +13,10 @@ from efa_zoo.nn.radial import radial_functions
 from efa_zoo.ops.harmonics import spherical_harmonics
 from efa_zoo.structures.graph import Graph, check_molecule
 
-__all__ = ["Pairs", "pair_basis"]
+__all__ = ["PairBasis", "pair_basis"]
 
 
-class Pairs(eqx.Module):
+class PairBasis(eqx.Module):
     """Basis functions of every pair, zero where the pair is padding.
 
     Attributes:
@@ -44,7 +44,7 @@ class Pairs(eqx.Module):
 
 
 @contract
-def pair_basis(graph: Graph, config: MessagePassingConfig) -> Pairs:
+def pair_basis(graph: Graph, config: MessagePassingConfig) -> PairBasis:
     """Evaluate the basis functions of message passing.
 
     Small molecules are laid out as all pairs of atoms, which needs no gather and no scatter;
@@ -74,7 +74,7 @@ def pair_basis(graph: Graph, config: MessagePassingConfig) -> Pairs:
     unit = displacements / distances[..., None]
     radial = radial_functions(distances, config)
     angular = spherical_harmonics(unit[..., 0], unit[..., 1], unit[..., 2], config.degree)
-    return Pairs(
+    return PairBasis(
         jnp.where(mask[..., None], radial, 0),
         jnp.stack(angular, axis=1),
         None if dense else neighbors,

@@ -7,7 +7,7 @@ import typing
 from dataclasses import dataclass
 from typing import Literal
 
-from efa_zoo.base.config.kernels import Coulomb, KernelConfig, Waves, WindowedWaves
+from efa_zoo.base.config.kernels import KernelConfig, Waves
 from efa_zoo.base.config.tables import check, check_at_least, check_choice, check_positive
 
 __all__ = [
@@ -145,7 +145,7 @@ class AttentionConfig:
     value_pseudotensors: bool | None = None
     project: bool = True
     activation: str = "identity"
-    kernel: KernelConfig = Waves()
+    kernel: KernelConfig = Waves()  # noqa: RUF009, it is frozen
     integration: IntegrationConfig | None = None
     evaluation: Evaluation = "auto"
     grid: int | None = None
@@ -196,18 +196,10 @@ class AttentionConfig:
             )
         if self.evaluation == "quadrature":
             check(
-                not isinstance(self.kernel, WindowedWaves),
+                isinstance(self.kernel, Waves),
                 "evaluation",
                 self.evaluation,
-                '"exact" or "auto", because the window makes a pair of atoms more than a product '
-                "of what each of them has along a direction",
-            )
-            check(
-                not (isinstance(self.kernel, Coulomb) and self.kernel.trainable),
-                "evaluation",
-                self.evaluation,
-                '"exact" or "auto", because the waves of a quadrature are chosen for constant '
-                "widths",
+                f'"exact" or "auto", because there is no quadrature for {self.kernel.kind}',
             )
 
 

@@ -111,7 +111,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if len(options) == 1:
             return _convert(options[0], value, where)
         if all(hasattr(option, "kind") for option in options):
-            return from_table(_of_kind(options, value, where), value, where)
+            chosen = _of_kind(options, value, where)
+            return from_table(chosen, typing.cast("Mapping[str, Any]", value), where)
     if origin is Literal:
         check_choice(where, value, arguments)
         return value

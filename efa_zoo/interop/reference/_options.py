@@ -24,6 +24,7 @@ from efa_zoo.base.config import (
     IntegrationConfig,
     MessagePassingConfig,
     ModelConfig,
+    Waves,
     from_table,
 )
 from efa_zoo.base.errors import ConfigError
@@ -187,7 +188,7 @@ class AttentionOptions:
                 value_pseudotensors=self.include_pseudotensors_v,
                 project=bool(self.parametrized),
                 activation=_activation_name("activation_fn", self.activation_fn),
-                frequencies=frequencies,
+                kernel=Waves(frequencies=frequencies),
                 integration=integration,
                 evaluation=evaluation,
                 **grid,

@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING
 from efa_zoo.base.compilation import use_compilation_cache
 from efa_zoo.base.config import (
     AttentionConfig,
+    Coulomb,
     FrequencyConfig,
     IntegrationConfig,
     MessagePassingConfig,
     ModelConfig,
     TrainingConfig,
+    Waves,
+    WindowedWaves,
 )
 from efa_zoo.base.errors import (
     ConfigError,
@@ -53,6 +56,7 @@ __all__ = [
     "AttentionConfig",
     "Card",
     "ConfigError",
+    "Coulomb",
     "DataError",
     "EFAZooError",
     "EnergyModel",
@@ -72,7 +76,9 @@ __all__ = [
     "TrainingConfig",
     "TrainingError",
     "UnknownModelError",
+    "Waves",
     "WeightsError",
+    "WindowedWaves",
     "card",
     "example",
     "list_examples",

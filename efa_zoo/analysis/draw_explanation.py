@@ -10,10 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from efa_zoo.analysis.explain import BlockAttention, Explanation
+from efa_zoo.analysis.explain import BlockAttention, Explanation, heads_of, radial_functions_of
 from efa_zoo.analysis.figures import picture_path, save_figure
 from efa_zoo.base.errors import InputError
-from efa_zoo.ops.bessel import spherical_bessel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -126,7 +125,7 @@ def _draw_matrix(axes: Axes, explanation: Explanation, block: BlockAttention, de
         axes.set_yticks(range(len(names)), names, fontsize=size)
     axes.set_xlabel("attended atom j")
     axes.set_ylabel("attending atom i")
-    axes.set_title("weight, all frequencies", fontsize=10)
+    axes.set_title("weight, all heads", fontsize=10)
     bar = axes.figure.colorbar(image, ax=axes, shrink=0.85, extend="both")
     bar.ax.tick_params(labelsize=8)
 
@@ -145,7 +144,7 @@ def _draw_pairs(axes: Axes, explanation: Explanation, block: BlockAttention, deg
             axes.plot(distances[count == kind], weights[count == kind], "o", ms=4, alpha=0.8,
                       mew=0, color=color, label=label)  # fmt: skip
     _over_distance(axes, explanation, label_at="bottom")
-    axes.set_ylabel("weight, all frequencies")
+    axes.set_ylabel("weight, all heads")
     axes.set_title("pairs of atoms", fontsize=10)
     axes.margins(y=0.16)
     if distances.size:
@@ -166,18 +165,18 @@ def _draw_heads(axes: Axes, explanation: Explanation, block: BlockAttention, deg
 
     distance = np.linspace(0, _longest(explanation), 300)
     with jax.enable_x64(True):
-        phase = jnp.asarray(block.frequencies[:, None] * distance)
-        radial = np.asarray(spherical_bessel(degree, phase))[..., degree]
-    colors = ScalarMappable(Normalize(0, float(np.abs(block.frequencies).max()) or 1.0), "viridis")
+        kernel = jax.tree.map(lambda x: jnp.asarray(x, float), block.kernel)
+        radial = np.asarray(radial_functions_of(kernel, jnp.asarray(distance), degree)[degree])
+    heads = np.asarray(block.kernel.parameters)
+    names, symbol, unit = heads_of(block.kernel)
+    colors = ScalarMappable(Normalize(0, float(np.abs(heads).max()) or 1.0), "viridis")
     axes.axhline(0, color="0.85", lw=1, zorder=0)
-    for frequency, strength, curve in zip(
-        block.frequencies, block.strengths[degree], radial, strict=True
-    ):
-        axes.plot(distance, strength * curve, color=colors.to_rgba(abs(frequency)), lw=1.2)
+    for head, strength, curve in zip(heads, block.strengths[degree], radial, strict=True):
+        axes.plot(distance, strength * curve, color=colors.to_rgba(abs(head)), lw=1.2)
     _over_distance(axes, explanation, label_at="top")
-    axes.set_ylabel("typical weight of one frequency")
-    axes.set_title(f"{len(radial)} frequencies", fontsize=10)
-    bar = axes.figure.colorbar(colors, ax=axes, shrink=0.85, label="frequency ω (1/Å)")
+    axes.set_ylabel("typical weight of one head")
+    axes.set_title(f"{len(radial)} {names}", fontsize=10)
+    bar = axes.figure.colorbar(colors, ax=axes, shrink=0.85, label=f"{symbol} ({unit})")
     bar.ax.tick_params(labelsize=8)
 
 

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from efa_zoo.attention.kernels import CoulombKernel, Kernel
 from efa_zoo.attention.module import EuclideanFastAttention
 from efa_zoo.base.contracts import JSON
 from efa_zoo.base.errors import InputError
@@ -30,7 +31,6 @@ from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.potential import Potential, cast
 from efa_zoo.nn.dense import change_irreps
 from efa_zoo.nn.pairs import pair_basis
-from efa_zoo.ops.bessel import spherical_bessel
 from efa_zoo.structures.elements import symbol
 from efa_zoo.structures.graph import Graph, pack_one
 
@@ -46,23 +46,24 @@ class BlockAttention:
 
     Attributes:
         block: number of the block, counted from 0.
-        frequencies: `[heads]`, ω in 1/Å.
+        kernel: what the heads make of distances: the waves of their frequencies (1/Å), or Coulomb's
+            law of their widths (Å).
         weights: `[degrees, heads, atoms, atoms]`, what atom j (last axis) has for atom i, without
             unit; for degree l, the factor of Y_lm of the direction from i to j (Racah's
             normalisation). Models without tensor integration have degree 0 only.
         values: `[atoms, features]`, what is summed with these weights.
         strengths: `[degrees, heads]`, root mean square over pairs of atoms of what multiplies
-            j_l(ω r).
+            the kernel's function of the distance, for waves j_l(ω r).
     """
 
     block: int
-    frequencies: Float[np.ndarray, " heads"]
+    kernel: Kernel
     weights: Float[np.ndarray, "degrees heads atoms atoms"]
     values: Float[np.ndarray, "atoms features"]
     strengths: Float[np.ndarray, "degrees heads"]
 
     def total(self, degree: int = 0) -> Float[np.ndarray, "atoms atoms"]:
-        """Weights of one degree, summed over the frequencies."""
+        """Weights of one degree, summed over the heads."""
         return self.weights[degree].sum(axis=0)
 
 
@@ -98,11 +99,12 @@ class Explanation:
             "symbols": list(self.symbols),
             "positions": self.positions.tolist(),
             "cutoff": self.cutoff,
-            "units": {"positions": "Å", "cutoff": "Å", "frequencies": "1/Å", "weights": "1"},
+            "units": {"positions": "Å", "cutoff": "Å", "weights": "1"}
+            | {heads_of(block.kernel)[0]: heads_of(block.kernel)[2] for block in self.blocks},
             "blocks": [
                 {
                     "block": block.block,
-                    "frequencies": block.frequencies.tolist(),
+                    heads_of(block.kernel)[0]: np.asarray(block.kernel.parameters).tolist(),
                     "weights": block.weights.tolist(),
                 }
                 for block in self.blocks
@@ -175,7 +177,7 @@ def explain(
 
 
 @eqx.filter_jit
-def _weights(network: EnergyModel, graph: Graph) -> list[dict[str, Array]]:
+def _weights(network: EnergyModel, graph: Graph) -> list[dict[str, Any]]:
     """The arrays of `BlockAttention` for every block that attends."""
     positions, mask = jnp.asarray(graph.positions), graph.atom_mask
     x = network.initial_features(graph)
@@ -193,9 +195,9 @@ def _weights_of_layer(
     layer: EuclideanFastAttention,
     features: Float[Array, "atoms parities components features"],
     positions: Float[Array, "atoms 3"],
-) -> dict[str, Array]:
+) -> dict[str, Any]:
     query, key, value = layer.query_key_value(features)
-    frequencies = layer.current_frequencies(features.dtype)
+    kernel = layer.kernel(features.dtype)
     distances = jnp.sqrt(jnp.sum((positions[None] - positions[:, None]) ** 2, axis=-1))
     scale = (query.shape[1] * query.shape[2] * 2) ** -0.5
     turned = jnp.stack([-query[..., 1], query[..., 0]], axis=-1)
@@ -205,11 +207,26 @@ def _weights_of_layer(
         -scale * jnp.einsum("ipcs,jpcs->cij", turned, key),
     ]
     degree = layer.spherical_degree
-    radial = spherical_bessel(degree, frequencies[:, None, None] * distances)
+    radial = radial_functions_of(kernel, distances, degree)
     factors = jnp.stack([(-1) ** (l // 2) * products[l % 2] for l in range(degree + 1)])
     return {
-        "frequencies": frequencies,
-        "weights": jnp.moveaxis(radial, -1, 0) * factors,
+        "kernel": kernel,
+        "weights": radial * factors,
         "values": value.reshape(len(value), -1),
         "strengths": jnp.sqrt(jnp.mean(factors**2, axis=(2, 3))),
     }
+
+
+def radial_functions_of(
+    kernel: Kernel, distances: Float[Array, "*shape"], degree: int
+) -> Float[Array, "degrees heads *shape"]:
+    """What multiplies Y_lm of the direction, by degree and head."""
+    fields = kernel.fields(distances**2, degree)
+    return jnp.stack([field * distances**l if l else field for l, field in enumerate(fields)])
+
+
+def heads_of(kernel: Kernel) -> tuple[str, str, str]:
+    """What tells the heads of a kernel apart: its name, its symbol and its unit."""
+    if isinstance(kernel, CoulombKernel):
+        return "widths", "width σ", "Å"
+    return "frequencies", "frequency ω", "1/Å"

@@ -27,6 +27,7 @@ from efa_zoo.base.config import (
     IntegrationConfig,
     MessagePassingConfig,
     ModelConfig,
+    Waves,
 )
 from efa_zoo.base.errors import ExportError, InputError
 from efa_zoo.interop import export
@@ -105,7 +106,7 @@ SMALL = ModelConfig(
 
 def test_tensors_dipoles_and_trainable_frequencies_can_be_exported(tmp_path: Path) -> None:
     attention = AttentionConfig(
-        integration=IntegrationConfig(), frequencies=FrequencyConfig(trainable=True)
+        integration=IntegrationConfig(), kernel=Waves(frequencies=FrequencyConfig(trainable=True))
     )
     small = potential(dataclasses.replace(SMALL, attention=attention, dipole_embedding=True))
     report = export_model(small, tmp_path / "small.zip", dtype="float64", platforms=["cpu"])
@@ -120,7 +121,7 @@ def coarse() -> Potential:
         evaluation="quadrature",
         grid=14,
         tolerance=float("inf"),
-        frequencies=FrequencyConfig(max_frequency=30.0),
+        kernel=Waves(frequencies=FrequencyConfig(max_frequency=30.0)),
     )
     return potential(dataclasses.replace(SMALL, iterations=1, attention=attention))
 

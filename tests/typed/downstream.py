@@ -29,7 +29,7 @@ from efa_zoo import (
     Prediction,
 )
 from efa_zoo.attention import EuclideanFastAttention
-from efa_zoo.base.config import FrequencyConfig, MessagePassingConfig, TrainingConfig
+from efa_zoo.base.config import FrequencyConfig, MessagePassingConfig, TrainingConfig, Waves
 from efa_zoo.models.energy import energy_and_forces
 from efa_zoo.nn import MLP, Dense, Embed, MessagePass
 from efa_zoo.nn.coupling import Irreps
@@ -48,7 +48,9 @@ SMALL = ModelConfig(
     iterations=1,
     highest_atomic_number=9,
     message_passing=MessagePassingConfig(cutoff=4.0, degree=1, num_radial=3),
-    attention=AttentionConfig(evaluation="exact", frequencies=FrequencyConfig(max_length=20.0)),
+    attention=AttentionConfig(
+        evaluation="exact", kernel=Waves(frequencies=FrequencyConfig(max_length=20.0))
+    ),
 )
 SHORT = TrainingConfig(steps=10, warmup_steps=2, batch_size=1)
 

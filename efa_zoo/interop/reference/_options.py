@@ -19,6 +19,7 @@ from efa_zoo.base.config import (
     IntegrationConfig,
     MessagePassingConfig,
     ModelConfig,
+    Waves,
 )
 from efa_zoo.base.errors import ConfigError
 from efa_zoo.interop.reference._names import NETWORK_NAMES, reference_names
@@ -120,7 +121,7 @@ class AttentionOptions:
                 value_pseudotensors=self.include_pseudotensors_v,
                 project=bool(self.parametrized),
                 activation=activation_name("activation_fn", self.activation_fn),
-                frequencies=frequencies,
+                kernel=Waves(frequencies=frequencies),
                 integration=integration,
                 evaluation=evaluation,
                 **grid,

@@ -180,7 +180,7 @@ def list_in_place_of_an_array(layer: Dense) -> Array:
     return layer([[[0.0, 0.0, 0.0, 0.0]]])  # pyright: ignore[reportArgumentType]
 
 
-def positions_in_place_of_a_molecule(network: EnergyModel, graph: Graph) -> Array:
+def positions_in_place_of_a_molecule(network: EnergyModel, graph: Graph) -> Outputs:
     return network(graph.positions)  # pyright: ignore[reportArgumentType]
 
 

@@ -17,7 +17,7 @@ from efa_zoo.base.errors import ConfigError, InputError
 from efa_zoo.models.hub.cards import Card, Domain
 from efa_zoo.structures.elements import ATOMIC_NUMBERS, symbol
 from efa_zoo.structures.graph import Graph
-from efa_zoo.structures.molecule import Molecule, whole_charge
+from efa_zoo.structures.molecule import Molecule, whole_number
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -266,7 +266,7 @@ def _charge(given: object, card: Card, domain: Domain) -> int:
             f"charge={domain.total_charges[-1]} in the extxyz header), or pass charge= (on the "
             "command line: --charge)"
         )
-    return whole_charge(given)
+    return whole_number("charge", given, "e")
 
 
 def problems_out_of_range(

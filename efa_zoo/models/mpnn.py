@@ -17,9 +17,11 @@ from efa_zoo.base.errors import InputError
 from efa_zoo.models.outputs import Outputs
 from efa_zoo.nn.coupling import Irreps
 from efa_zoo.nn.dense import MLP, Dense, change_irreps
+from efa_zoo.nn.electronic import ElectronicEmbedding, distribute
 from efa_zoo.nn.embed import Embed
 from efa_zoo.nn.message_passing import MessagePass
 from efa_zoo.nn.pairs import PairBasis, pair_basis
+from efa_zoo.nn.repulsion import screened_repulsion
 from efa_zoo.nn.tensor_dense import TensorDense
 from efa_zoo.structures.graph import Graph, check_graph
 
@@ -180,6 +182,11 @@ class EnergyModel(eqx.Module):
         interactions: the blocks.
         readout: scalars to energies, `[features]`.
         element_bias: `[highest_atomic_number + 1]` in eV.
+        charge_embedding: total charge to features, or None.
+        spin_embedding: unpaired electrons to features, or None.
+        charge_readout: scalars to charges, `[features]`, or None.
+        element_charges: `[highest_atomic_number + 1]` in e, or None.
+        dipole_readout: vectors to dipoles, `[features]`, or None.
     """
 
     embedding: Embed
@@ -187,6 +194,11 @@ class EnergyModel(eqx.Module):
     interactions: tuple[Interaction, ...]
     readout: Float[Array, " features"]
     element_bias: Float[Array, " elements"]
+    charge_embedding: ElectronicEmbedding | None
+    spin_embedding: ElectronicEmbedding | None
+    charge_readout: Float[Array, " features"] | None
+    element_charges: Float[Array, " elements"] | None
+    dipole_readout: Float[Array, " features"] | None
     config: ModelConfig = eqx.field(static=True)
 
     def __init__(self, config: ModelConfig, *, key: PRNGKeyArray, dtype: jnp.dtype | None = None):
@@ -223,6 +235,19 @@ class EnergyModel(eqx.Module):
         scale = 0 if config.zero_output else 1 / math.sqrt(config.features)
         self.readout = scale * jax.random.normal(keys[2], (config.features,), dtype)
         self.element_bias = jnp.zeros(config.highest_atomic_number + 1, self.readout.dtype)
+        # Keys of their own: options leave the other weights of a seed as they are.
+        extra = [jax.random.fold_in(key, i) for i in range(4)]
+        self.charge_embedding = self.spin_embedding = None
+        if config.charge_embedding:
+            self.charge_embedding = ElectronicEmbedding(config.features, key=extra[0], dtype=dtype)
+        if config.spin_embedding:
+            self.spin_embedding = ElectronicEmbedding(config.features, key=extra[1], dtype=dtype)
+        self.charge_readout = self.element_charges = self.dipole_readout = None
+        if config.atomic_charges:
+            self.charge_readout = scale * jax.random.normal(extra[2], (config.features,), dtype)
+            self.element_charges = jnp.zeros_like(self.element_bias)
+        if config.atomic_dipoles:
+            self.dipole_readout = scale * jax.random.normal(extra[3], (config.features,), dtype)
 
     def evaluation_for(self, num_atoms: int) -> tuple[str, ...]:
         """Tell how each block that attends evaluates attention, "exact" or "quadrature".
@@ -239,7 +264,10 @@ class EnergyModel(eqx.Module):
 
     @contract
     def initial_features(self, graph: Graph) -> Float[Array, "atoms 1 components features"]:
-        """Features of the atoms before the first block: their elements, and their dipoles if any.
+        """Compute features of the atoms before the first block.
+
+        They hold the elements, and total charge, spin and atomic dipoles where the network embeds
+        them.
 
         Args:
             graph: one molecule.
@@ -248,44 +276,77 @@ class EnergyModel(eqx.Module):
             `[atoms, 1, 1, features]`, or four components if the network embeds dipoles.
 
         Raises:
-            InputError: atomic dipoles are needed and missing, or given and not used.
+            InputError: atomic dipoles or unpaired electrons are needed and missing, or given and
+                not used.
         """
-        x = self.embedding(jnp.asarray(graph.atomic_numbers))
+        for name, used in (
+            ("atomic_dipoles", self.dipole_embedding),
+            ("unpaired_electrons", self.spin_embedding),
+        ):
+            if (getattr(graph, name) is None) != (used is None):
+                given, expected = ("got None", "a value") if used is not None else ("given", "None")
+                raise InputError(f"{name}: {given}, expected {expected} for this model")
+        x = elements = self.embedding(jnp.asarray(graph.atomic_numbers))
+        for embedding, number in (
+            (self.charge_embedding, graph.total_charge),
+            (self.spin_embedding, graph.unpaired_electrons),
+        ):
+            if embedding is not None:
+                x = x + embedding(elements, jnp.asarray(number), graph.atom_mask)
         if self.dipole_embedding is None:
-            if graph.atomic_dipoles is not None:
-                raise InputError("atomic_dipoles: given, expected None for this model")
             return x
-        if graph.atomic_dipoles is None:
-            raise InputError("atomic_dipoles: got None, expected (atoms, 3) for this model")
         dipoles = jnp.asarray(graph.atomic_dipoles)[:, None, :, None] * self.dipole_embedding
         return jnp.concatenate([x, dipoles], axis=-2)
 
     @contract
     def __call__(self, graph: Graph) -> Outputs:
-        """Compute atomic energies of one molecule.
+        """Compute atomic energies of one molecule, and charges and dipole if it has them.
 
         Args:
-            graph: neighbours within the cutoff of `config.message_passing`; atomic dipoles if
-                the network embeds them. Positions in Å of the dtype of the weights.
+            graph: neighbours within the cutoff of `config.message_passing`; atomic dipoles and
+                unpaired electrons if the network embeds them. Positions in Å of the dtype of the
+                weights.
 
         Returns:
-            Atomic energies in eV, zero for padding.
+            Atomic energies in eV, charges in e, dipole moment in e·Å; zero for padding.
 
         Raises:
-            InputError: atomic dipoles are needed and missing, or given and not used; or the graph
-                does not list all pairs within the cutoff.
+            InputError: as for `initial_features`; or the graph does not list all pairs within the
+                cutoff.
         """
         check_graph(graph)
         positions, mask = jnp.asarray(graph.positions), graph.atom_mask
-        x = self.initial_features(graph)
         # Accelerators would round the factors of float32 products, and lose the symmetry.
         with jax.default_matmul_precision("highest"):
+            x = before = self.initial_features(graph)
             pairs = pair_basis(graph, self.config.message_passing)
             for interaction in self.interactions:
-                x = interaction(x, pairs, positions, mask)
-            energies = change_irreps(x, _SCALARS)[:, 0, 0, :] @ self.readout
-        bias = self.element_bias[jnp.asarray(graph.atomic_numbers)]
-        return Outputs(atomic_energies=jnp.where(mask, energies + bias, 0))
+                before, x = x, interaction(x, pairs, positions, mask)
+            scalars = change_irreps(x, _SCALARS)[:, 0, 0, :]
+            energies = scalars @ self.readout
+            charges, dipole = self._electrostatics(graph, scalars, before)
+        energies = energies + self.element_bias[jnp.asarray(graph.atomic_numbers)]
+        if self.config.repulsion:
+            energies = energies + screened_repulsion(graph)
+        return Outputs(atomic_energies=jnp.where(mask, energies, 0), charges=charges, dipole=dipole)
+
+    def _electrostatics(
+        self, graph: Graph, scalars: Array, before: Array
+    ) -> tuple[Array | None, Array | None]:
+        """Charges and dipole moment, from scalars at the end and features before the last block."""
+        if self.charge_readout is None or self.element_charges is None:
+            return None, None
+        mask = graph.atom_mask
+        charges = scalars @ self.charge_readout
+        charges = charges + self.element_charges[jnp.asarray(graph.atomic_numbers)]
+        charges = distribute(charges, jnp.asarray(graph.total_charge), mask)
+        positions = jnp.where(mask[:, None], jnp.asarray(graph.positions), 0)
+        count = jnp.maximum(jnp.sum(mask), 1).astype(positions.dtype)
+        dipole = charges @ (positions - jnp.sum(positions, axis=0) / count)
+        if self.dipole_readout is not None:
+            vectors = before[:, 0, 1:4, :] @ self.dipole_readout
+            dipole = dipole + jnp.sum(jnp.where(mask[:, None], vectors, 0), axis=0)
+        return charges, dipole
 
 
 def _attention_irreps(irreps: Irreps, config: ModelConfig, last: bool) -> Irreps:

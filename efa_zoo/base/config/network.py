@@ -226,6 +226,14 @@ class ModelConfig:
         residual_mlps: number of residual perceptrons after each block, at least 0.
         self_interaction: tensor product of the features with themselves after each block.
         dipole_embedding: atomic dipoles are the initial features of degree 1.
+        charge_embedding: the total charge is an input, spread over the atoms by their elements.
+        spin_embedding: the number of unpaired electrons is an input, likewise.
+        atomic_charges: charges of the atoms, which add up to the total charge, and the dipole
+            moment that they make are outputs.
+        atomic_dipoles: dipoles of the atoms, from features of degree 1, add to the dipole moment;
+            needs `atomic_charges`, two iterations and messages of degree 1.
+        repulsion: screened nuclei repel each other at distances shorter than bonds, whatever is
+            learned.
         zero_output: last layers start at zero, so that a new network predicts zero.
     """
 
@@ -243,6 +251,11 @@ class ModelConfig:
     residual_mlps: int = 0
     self_interaction: bool = False
     dipole_embedding: bool = False
+    charge_embedding: bool = False
+    spin_embedding: bool = False
+    atomic_charges: bool = False
+    atomic_dipoles: bool = False
+    repulsion: bool = False
     zero_output: bool = True
 
     def __post_init__(self) -> None:
@@ -255,6 +268,13 @@ class ModelConfig:
             "1 to 118",
         )
         check_at_least("residual_mlps", self.residual_mlps, 0)
+        if self.atomic_dipoles:
+            check(
+                self.atomic_charges and self.iterations > 1 and self.message_passing.degree > 0,
+                "atomic_dipoles",
+                self.atomic_dipoles,
+                "false, or atomic_charges, at least two iterations and messages of degree 1",
+            )
         check_choice("combine", self.combine, ("switch", "sum"))
         if self.attention is None:
             for field in ("attention_iterations", "attention_degree", "attention_pseudotensors"):

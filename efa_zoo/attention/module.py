@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -187,8 +188,8 @@ class EuclideanFastAttention(eqx.Module):
         number = (self.config.query_key_features or self.features) // 2
         return jnp.asarray(self.frequency_function(number, config.frequencies), dtype or float)
 
-    def evaluation_for(self, num_atoms: int) -> str:
-        """The evaluation that a molecule of this static size takes, "exact" or "quadrature".
+    def evaluation_for(self, num_atoms: int) -> Literal["exact", "quadrature"]:
+        """The evaluation that a molecule of this static size takes.
 
         "auto" takes the exact form where it is cheap enough, or where no grid would resolve the
         phases; see `efa_zoo.attention.cost`. Kernels other than waves have no other.
@@ -271,6 +272,8 @@ class EuclideanFastAttention(eqx.Module):
         ],
         positions: Float[Array, "atoms 3"],
         atom_mask: Bool[Array, " atoms"] | None = None,
+        *,
+        evaluation: Literal["exact", "quadrature"] | None = None,
     ) -> Float[
         Array, "atoms {self.irreps.parities} {self.irreps.components} {self.value_features}"
     ]:
@@ -280,19 +283,31 @@ class EuclideanFastAttention(eqx.Module):
             features: equivariant features of the atoms.
             positions: in Å.
             atom_mask: False for padding atoms, which nobody attends to.
+            evaluation: None takes `evaluation_for` the number of atoms, padding included.
 
         Returns:
             Features of the atoms, of irreps `self.irreps`.
+
+        Raises:
+            ConfigError: quadrature is asked for and no grid resolves the phases.
         """
         # Accelerators would round the factors of float32 products, and lose the symmetry.
         with jax.default_matmul_precision("highest"):
-            return self._attend(features, positions, atom_mask)
+            if evaluation is None:
+                evaluation = self.evaluation_for(features.shape[0])
+            return self._attend(features, positions, atom_mask, evaluation)
 
-    def _attend(self, features: Array, positions: Array, atom_mask: Array | None) -> Array:
+    def _attend(
+        self,
+        features: Array,
+        positions: Array,
+        atom_mask: Array | None,
+        evaluation: Literal["exact", "quadrature"],
+    ) -> Array:
         query, key, value = self.query_key_value(features)
         flat = value.reshape(value.shape[0], -1)
         kernel = self.kernel(features.dtype)
-        if not isinstance(kernel, WaveKernel) or self.evaluation_for(len(features)) == "exact":
+        if not isinstance(kernel, WaveKernel) or evaluation == "exact":
             attended = attend_exact(
                 query, key, flat, positions, kernel, self.spherical_degree, atom_mask
             )

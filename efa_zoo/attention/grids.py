@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 import e3x
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,6 +34,7 @@ from efa_zoo.base.errors import ConfigError
 __all__ = [
     "check_grid",
     "grid_for",
+    "grid_harmonics",
     "half_grid",
     "lebedev_grid",
     "lebedev_precision",
@@ -136,6 +138,22 @@ def lebedev_grid(num: int) -> tuple[_Array, _Array]:
     points.flags.writeable = False
     weights.flags.writeable = False
     return points, weights
+
+
+def grid_harmonics(directions: _Array, degree: int) -> _Array:
+    """Spherical harmonics of directions, in e3x's default (Racah) normalisation.
+
+    Args:
+        directions: `[points, 3]`, unit vectors.
+        degree: largest degree.
+
+    Returns:
+        `[points, (degree + 1)²]`, float64.
+    """
+    if degree == 0:
+        return np.ones((len(directions), 1))
+    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+        return np.asarray(e3x.so3.spherical_harmonics(jnp.asarray(directions), degree))
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import typing
 from dataclasses import dataclass
 from typing import Literal
 
-from efa_zoo.base.config.kernels import KernelConfig, Waves
+from efa_zoo.base.config.kernels import Coulomb, KernelConfig, Waves, WindowedWaves
 from efa_zoo.base.config.tables import check, check_at_least, check_choice, check_positive
 
 __all__ = [
@@ -196,10 +196,18 @@ class AttentionConfig:
             )
         if self.evaluation == "quadrature":
             check(
-                isinstance(self.kernel, Waves),
+                not isinstance(self.kernel, WindowedWaves),
                 "evaluation",
                 self.evaluation,
-                f'"exact" or "auto", because there is no quadrature for {self.kernel.kind}',
+                '"exact" or "auto", because a window cannot be told from an atom and a direction '
+                "alone, as the phase of a wave can",
+            )
+            check(
+                not (isinstance(self.kernel, Coulomb) and self.kernel.trainable),
+                "evaluation",
+                self.evaluation,
+                '"exact" or "auto", because the waves of a quadrature are chosen for constant '
+                "widths",
             )
 
 

@@ -6,6 +6,7 @@ Imports `base`, `structures` and `ops`.
 from efa_zoo.nn.coupling import Coupling, Irreps, clebsch_gordan, repeat_degrees
 from efa_zoo.nn.dense import MLP, Dense, activation, change_irreps
 from efa_zoo.nn.embed import Embed
+from efa_zoo.nn.inner_product import InnerProduct
 from efa_zoo.nn.message_passing import MessagePass
 from efa_zoo.nn.pairs import PairBasis, pair_basis
 from efa_zoo.nn.radial import radial_functions
@@ -16,6 +17,7 @@ __all__ = [
     "Coupling",
     "Dense",
     "Embed",
+    "InnerProduct",
     "Irreps",
     "MessagePass",
     "PairBasis",

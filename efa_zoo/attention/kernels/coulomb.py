@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from efa_zoo.attention.grids import grid_for, grid_harmonics, lebedev_grid
-from efa_zoo.attention.kernels.kernel import Kernel
+from efa_zoo.attention.kernels.kernel import PeriodicKernel
 from efa_zoo.base.config import Coulomb
 from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import ConfigError
@@ -19,7 +19,7 @@ from efa_zoo.ops.boys import coulomb_fields
 __all__ = ["CoulombKernel", "coulomb_waves", "coulomb_widths"]
 
 
-class CoulombKernel(Kernel):
+class CoulombKernel(PeriodicKernel):
     """Potentials of charges and fields of multipoles, i^l h_l(r²) R_lm(r).
 
     h_0 = erf(r/√2σ)/r is Coulomb's law of a unit charge that is a Gaussian of width σ, and
@@ -45,6 +45,19 @@ class CoulombKernel(Kernel):
         """Functions h_l(r²) of `efa_zoo.ops.boys`, in Å^-(2l+1)."""
         widths = self.widths.reshape(-1, *(1 for _ in squared_distances.shape))
         return coulomb_fields(degree, squared_distances[None], widths)
+
+    @contract
+    def transform(
+        self, wave_numbers: Float[Array, " waves"], degree: int
+    ) -> tuple[Float[Array, "widths waves"], ...]:
+        """Fourier transforms K_l(k) = 4π k^(l-2) exp(-σ²k²/2), see `PeriodicKernel`.
+
+        At k = 0 they are zero: the charges of a cell are neutralised by a uniform background.
+        """
+        positive = jnp.where(wave_numbers > 0, wave_numbers, 1.0)
+        scale = jnp.where(wave_numbers > 0, 4 * math.pi / positive**2, 0.0)
+        damping = scale * jnp.exp(-0.5 * (wave_numbers * self.widths[:, None]) ** 2)
+        return tuple(damping * positive**l for l in range(degree + 1))
 
     @contract
     def amplitudes(self, wave_numbers: Float[Array, " waves"]) -> Float[Array, "waves {self.size}"]:

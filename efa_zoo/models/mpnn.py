@@ -19,6 +19,7 @@ from efa_zoo.nn.coupling import Irreps
 from efa_zoo.nn.dense import MLP, Dense, change_irreps
 from efa_zoo.nn.electronic import ElectronicEmbedding, distribute
 from efa_zoo.nn.embed import Embed
+from efa_zoo.nn.inner_product import InnerProduct
 from efa_zoo.nn.message_passing import MessagePass
 from efa_zoo.nn.pairs import PairBasis, pair_basis
 from efa_zoo.nn.repulsion import screened_repulsion
@@ -36,13 +37,15 @@ class Interaction(eqx.Module):
     With x the features, y = MLP(x + MessagePass(x)) and z = MLP(x + Dense(Attention(x))), the
     result is x + silu(c) y + silu(1 - c) z with a trainable c, or the plain sum. With direct
     updates, y = MLP(x + m) + m for m = MessagePass(x), and z likewise. The last block of a network
-    produces scalars only.
+    produces scalars only; where its attention sees more, the inner products of what it sees and
+    what it attends to count too. Attention after messages sees x + m + MLP(x + m).
 
     Attributes:
         message_pass: the local part.
         local_mlp: refinement of the local part.
         attention: the global part: attention, a dense layer that emulates it, or None.
         attention_output: linear map of the attended features.
+        attention_product: attended features times those that attention sees, to scalars, or None.
         global_mlp: refinement of the global part.
         switch: the trainable c, or None.
         self_interaction: tensor product of the features with themselves, or None.
@@ -53,11 +56,13 @@ class Interaction(eqx.Module):
     local_mlp: MLP
     attention: EuclideanFastAttention | Dense | None
     attention_output: Dense | None
+    attention_product: InnerProduct | None
     global_mlp: MLP | None
     switch: Float[Array, ""] | None
     self_interaction: TensorDense | None
     residual_mlps: tuple[MLP, ...]
     direct_updates: bool = eqx.field(static=True)
+    attention_after_messages: bool = eqx.field(static=True)
     kept_irreps: Irreps = eqx.field(static=True)
     attention_irreps: Irreps = eqx.field(static=True)
     irreps: Irreps = eqx.field(static=True)
@@ -99,7 +104,7 @@ class Interaction(eqx.Module):
         self.local_mlp = MLP(local, features, zero_output=zero, key=keys[1], dtype=dtype)
         combined = self.kept_irreps.union(local)
 
-        self.attention = self.attention_output = self.global_mlp = None
+        self.attention = self.attention_output = self.global_mlp = self.attention_product = None
         self.attention_irreps = self.kept_irreps
         if attends and config.attention is not None:
             if config.emulate_attention:
@@ -108,17 +113,32 @@ class Interaction(eqx.Module):
                 )
                 attended, width = self.kept_irreps, features
             else:
-                self.attention_irreps = _attention_irreps(self.kept_irreps, config, last)
+                seen = irreps
+                if config.attention_after_messages:
+                    seen = irreps.union(self.message_pass.irreps)
+                self.attention_irreps = _attention_irreps(seen, config, last)
                 self.attention = EuclideanFastAttention(
                     self.attention_irreps, features, config.attention, key=keys[2], dtype=dtype
                 )
                 attended, width = self.attention.irreps, self.attention.value_features
+                if last and self.attention_irreps.degree > 0:
+                    self.attention_product = InnerProduct(
+                        self.attention_irreps,
+                        features,
+                        attended,
+                        width,
+                        features,
+                        key=jax.random.fold_in(keys[3], 0),
+                        dtype=dtype,
+                    )
+                    attended = _SCALARS
             self.attention_output = Dense(attended, width, features, key=keys[3], dtype=dtype)
             attended = self.kept_irreps.union(attended)
             self.global_mlp = MLP(attended, features, zero_output=zero, key=keys[4], dtype=dtype)
             combined = combined.union(attended)
 
         self.direct_updates = config.direct_updates
+        self.attention_after_messages = config.attention_after_messages
         self.switch = jnp.asarray(0.5, dtype or float) if config.combine == "switch" else None
         self.self_interaction = None
         if config.self_interaction or config.dipole_embedding:
@@ -146,18 +166,24 @@ class Interaction(eqx.Module):
     ) -> Float[Array, "atoms {self.irreps.parities} {self.irreps.components} features"]:
         """Update the features of one molecule."""
         message = self.message_pass(x, pairs)
-        x = change_irreps(x, self.kept_irreps)
-        local = self._refined(self.local_mlp, x, message)
+        before, x = x, change_irreps(x, self.kept_irreps)
+        refined = self.local_mlp(e3x.nn.add(x, message))
+        local = e3x.nn.add(refined, message) if self.direct_updates else refined
         if self.attention is None or self.attention_output is None or self.global_mlp is None:
             parts = [local]
         else:
-            seen = change_irreps(x, self.attention_irreps)
             if isinstance(self.attention, EuclideanFastAttention):
+                seen = self._seen(before, message, refined)
                 attended = self.attention(seen, positions, atom_mask)
             else:
-                attended = self.attention(seen)
-            update = self.attention_output(attended)
-            parts = [local, self._refined(self.global_mlp, x, update)]
+                seen, attended = x, self.attention(x)
+            if self.attention_product is None:
+                update = self.attention_output(attended)
+            else:
+                update = self.attention_output(change_irreps(attended, _SCALARS))
+                update = update + self.attention_product(seen, attended)
+            refined = self.global_mlp(e3x.nn.add(x, update))
+            parts = [local, e3x.nn.add(refined, update) if self.direct_updates else refined]
         if self.switch is not None:
             switches = (self.switch, 1 - self.switch)
             parts = [jax.nn.silu(c) * part for c, part in zip(switches, parts, strict=False)]
@@ -168,9 +194,19 @@ class Interaction(eqx.Module):
             x = e3x.nn.add(x, mlp(x))
         return x
 
-    def _refined(self, mlp: MLP, x: Array, update: Array) -> Array:
-        refined = mlp(e3x.nn.add(x, update))
-        return e3x.nn.add(refined, update) if self.direct_updates else refined
+    @contract
+    def seen_by_attention(
+        self, x: Float[Array, "atoms parities components features"], pairs: PairBasis
+    ) -> Float[Array, "atoms parities2 components2 features"]:
+        """Features that attention sees, of those that the block gets."""
+        message = self.message_pass(x, pairs)
+        refined = self.local_mlp(e3x.nn.add(change_irreps(x, self.kept_irreps), message))
+        return self._seen(x, message, refined)
+
+    def _seen(self, x: Array, message: Array, refined: Array) -> Array:
+        if self.attention_after_messages:
+            x = e3x.nn.add(x, message, refined)
+        return change_irreps(x, self.attention_irreps)
 
 
 class EnergyModel(eqx.Module):
@@ -350,10 +386,12 @@ class EnergyModel(eqx.Module):
 
 
 def _attention_irreps(irreps: Irreps, config: ModelConfig, last: bool) -> Irreps:
-    """Irreps of the features that attention sees: scalars in the last block."""
-    if last:
-        return _SCALARS
+    """Irreps of the features that attention sees: by default scalars in the last block."""
     degree = irreps.degree if config.attention_degree is None else config.attention_degree
+    if last:
+        degree = min(config.last_attention_degree, irreps.degree)
+        if degree == 0:
+            return _SCALARS
     pseudotensors = config.attention_pseudotensors
     return Irreps(
         degree if irreps.degree > 0 else 0,

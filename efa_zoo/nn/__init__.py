@@ -7,6 +7,7 @@ from efa_zoo.nn.coupling import Coupling, Irreps, clebsch_gordan, repeat_degrees
 from efa_zoo.nn.dense import MLP, Dense, activation, change_irreps
 from efa_zoo.nn.electronic import ElectronicEmbedding, distribute
 from efa_zoo.nn.embed import Embed
+from efa_zoo.nn.inner_product import InnerProduct
 from efa_zoo.nn.message_passing import MessagePass
 from efa_zoo.nn.pairs import PairBasis, pair_basis
 from efa_zoo.nn.radial import radial_functions
@@ -19,6 +20,7 @@ __all__ = [
     "Dense",
     "ElectronicEmbedding",
     "Embed",
+    "InnerProduct",
     "Irreps",
     "MessagePass",
     "PairBasis",

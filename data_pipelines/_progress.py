@@ -14,7 +14,7 @@ _logger = logging.getLogger(__name__)
 
 
 def progress(items: Iterable[_T], total: int, title: str) -> Iterator[_T]:
-    """Passes items through and shows how many have passed.
+    """Pass items through and show how many have passed.
 
     Args:
         items: The items.

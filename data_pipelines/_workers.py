@@ -15,12 +15,13 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from data_pipelines._progress import progress
 from efa_zoo.base.errors import DataError
 
 
@@ -62,7 +63,7 @@ class WorkerError(DataError):
 def run_tasks(
     function: str, tasks: Iterable[Any], *, workers: int, time_limit: float
 ) -> Iterator[tuple[int, Any]]:
-    """Runs a function over tasks in worker processes with one thread each.
+    """Run a function over tasks in worker processes with one thread each.
 
     Args:
         function: The function as `module:name`; it takes one task and returns one result. Tasks and
@@ -105,6 +106,29 @@ def run_tasks(
     finally:
         for worker in crew:
             worker.kill()
+
+
+def run_all(
+    function: str, tasks: Sequence[Any], *, workers: int, time_limit: float, title: str | None
+) -> list[Any]:
+    """Run a function over tasks as `run_tasks` does, and show the progress.
+
+    Args:
+        function: As of `run_tasks`.
+        tasks: The tasks.
+        workers: As of `run_tasks`.
+        time_limit: As of `run_tasks`.
+        title: What the tasks are, for the progress; None shows none.
+
+    Returns:
+        Result or `Failure` of each task, in the order of the tasks.
+
+    Raises:
+        WorkerError: As of `run_tasks`.
+    """
+    outcomes = run_tasks(function, tasks, workers=workers, time_limit=time_limit)
+    found = dict(outcomes if title is None else progress(outcomes, len(tasks), title))
+    return [found[i] for i in range(len(tasks))]
 
 
 class _Worker:

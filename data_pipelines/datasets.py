@@ -23,7 +23,7 @@ from efa_zoo.base.errors import DataError
 _logger = logging.getLogger(__name__)
 
 BUILDERS: Mapping[str, str] = {
-    "charge_dipole": "data_pipelines.builders.charge_dipole:ChargeDipole",
+    "charge_dipole": "data_pipelines.builders.two_body:ChargeDipole",
     "chains": "data_pipelines.builders.chains:Chains",
     "clusters": "data_pipelines.builders.clusters:Clusters",
     "cumulene": "data_pipelines.builders.cumulene:Cumulene",
@@ -31,7 +31,7 @@ BUILDERS: Mapping[str, str] = {
     "nacl_spheres": "data_pipelines.builders.nacl_spheres:NaclSpheres",
     "sn2": "data_pipelines.builders.sn2:Sn2",
     "structures": "data_pipelines.builders.structures:Structures",
-    "two_atoms": "data_pipelines.builders.two_atoms:TwoAtoms",
+    "two_atoms": "data_pipelines.builders.two_body:TwoAtoms",
 }
 """Data sets by name, as `module:class`."""
 
@@ -48,7 +48,7 @@ def build(
     workers: int | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Builds a data set, or finds it already built.
+    """Build a data set, or find it already built.
 
     Args:
         name: A key of `BUILDERS`; `name/config` says the config too, such as `clusters/atoms16`.
@@ -91,7 +91,7 @@ def build(
 def prepare(
     builder_class: Any, config: Any, root: Path, *, overwrite: bool, **options: Any
 ) -> Path:
-    """Runs a TFDS builder quietly, or finds its data set already built.
+    """Run a TFDS builder quietly, or find its data set already built.
 
     Args:
         builder_class: Class of the builder.
@@ -131,7 +131,7 @@ def prepare(
 
 @contextlib.contextmanager
 def _quiet_absl() -> Generator[None]:
-    """Keeps absl, through which TFDS logs, to errors, and from configuring the root logger."""
+    """Keep absl, through which TFDS logs, to errors, and from configuring the root logger."""
     absl_logger, root = logging.getLogger("absl"), logging.getLogger()
     level, guard = absl_logger.level, logging.NullHandler()
     absl_logger.setLevel(logging.ERROR)
@@ -164,7 +164,7 @@ def load_split(
     data_dir: str | os.PathLike[str] | None = None,
     config: str = DEFAULT_CONFIG,
 ) -> list[Structure]:
-    """Reads one split of a built data set into memory.
+    """Read one split of a built data set into memory.
 
     TensorFlow is not imported.
 
@@ -199,7 +199,7 @@ def metadata(
     data_dir: str | os.PathLike[str] | None = None,
     config: str = DEFAULT_CONFIG,
 ) -> dict[str, Any]:
-    """Reads what is stored beside a built data set.
+    """Read what is stored beside a built data set.
 
     Args:
         name: As of `load_split`.
@@ -218,7 +218,7 @@ def metadata(
 
 
 def _find(name: str, data_dir: str | os.PathLike[str] | None, config: str) -> Path:
-    """Finds the newest version of a built data set."""
+    """Find the newest version of a built data set."""
     builder, slash, inline = name.partition("/")
     if builder not in BUILDERS:
         raise DataError(f"data set: got {name!r}, expected one of {sorted(BUILDERS)}")
@@ -243,7 +243,7 @@ def _find(name: str, data_dir: str | os.PathLike[str] | None, config: str) -> Pa
 
 
 def finished_versions(place: Path) -> list[Path]:
-    """Finds what was built in the directory of a data set's configuration.
+    """Find what was built in the directory of a data set's configuration.
 
     Args:
         place: The directory, which need not exist.

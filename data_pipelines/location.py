@@ -11,7 +11,7 @@ ENVIRONMENT_VARIABLE = "EFA_ZOO_DATA"
 
 
 def data_directory(given: str | os.PathLike[str] | None = None) -> Path:
-    """Resolves the directory that data sets are written to and read from.
+    """Resolve the directory that data sets are written to and read from.
 
     Args:
         given: An explicit choice, or None.

@@ -79,7 +79,7 @@ def deal(
     given: Sequence[str] | None = None,
     duplicates: Iterable[tuple[int, int]] = (),
 ) -> dict[str, list[int]]:
-    """Deals structures to splits.
+    """Deal structures to splits.
 
     Args:
         structures: At least one.
@@ -152,7 +152,7 @@ def _dealt(
 def _fill(
     sizes: Mapping[tuple[str, int], int], shares: Mapping[str, float], count: int, seed: int
 ) -> dict[tuple[str, int], str]:
-    """Gives every unit, in random order, to the split that lacks the largest part of its share."""
+    """Give every unit, in random order, to the split that lacks the largest part of its share."""
     units = list(sizes)
     order = np.random.default_rng(seed).permutation(len(units)).tolist()
     wanted = {name: share * count for name, share in shares.items()}

@@ -1,23 +1,13 @@
-"""A labelled structure as training and evaluation see it."""
+"""Labelled structures as training and evaluation see them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int32
-
-
-def _no_atoms() -> Int32[np.ndarray, " atoms"]:
-    return np.zeros(0, np.int32)
-
-
-def _two_floats() -> Float64[np.ndarray, " 2"]:
-    return np.zeros(2, np.float64)
-
-
-def _two_integers() -> Int32[np.ndarray, " 2"]:
-    return np.zeros(2, np.int32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +50,12 @@ class Structure:
     kind: str = ""
     coordinate: float = float("nan")
     monomers: tuple[str, str] = ("", "")
-    fragment: Int32[np.ndarray, " atoms"] = field(default_factory=_no_atoms)
+    fragment: Int32[np.ndarray, " atoms"] = field(default_factory=lambda: np.zeros(0, np.int32))
     separation: float = float("nan")
     closest_contact: float = float("nan")
-    fragment_energies: Float64[np.ndarray, " 2"] = field(default_factory=_two_floats)
-    fragment_charges: Float64[np.ndarray, " 2"] = field(default_factory=_two_floats)
-    formal_charges: Int32[np.ndarray, " 2"] = field(default_factory=_two_integers)
+    fragment_energies: Float64[np.ndarray, " 2"] = field(default_factory=lambda: np.zeros(2))
+    fragment_charges: Float64[np.ndarray, " 2"] = field(default_factory=lambda: np.zeros(2))
+    formal_charges: Int32[np.ndarray, " 2"] = field(default_factory=lambda: np.zeros(2, np.int32))
     curve: int = -1
 
     def __post_init__(self) -> None:
@@ -81,3 +71,16 @@ class Structure:
     def pair(self) -> str:
         """The fragments' names joined by a plus sign, or the one name of an isolated molecule."""
         return "+".join(name for name in self.monomers if name)
+
+
+@dataclass(frozen=True)
+class LabelledStructures:
+    """A finished data set.
+
+    Attributes:
+        splits: For each split, key and structure, in a reproducible order.
+        notes: What else is to be stored beside the data, such as counts of dropped structures.
+    """
+
+    splits: Mapping[str, Sequence[tuple[str, Structure]]]
+    notes: Mapping[str, Any] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from types import ModuleType
 
 @functools.cache
 def import_tensorflow() -> ModuleType:
-    """Imports TensorFlow so that it takes no GPU and says nothing below an error.
+    """Import TensorFlow so that it takes no GPU and says nothing below an error.
 
     JAX owns the GPU of the process; TensorFlow would reserve most of its memory.
 

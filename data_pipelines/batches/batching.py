@@ -45,7 +45,7 @@ def plan_epoch(
     shuffle: bool,
     members: Int[np.ndarray, " members"] | None = None,
 ) -> tuple[PlannedBatch, ...]:
-    """Deals every structure to exactly one batch.
+    """Deal every structure to exactly one batch.
 
     The last batch of a bucket may be short.
 
@@ -113,7 +113,7 @@ def pad_structures(
     *,
     dtype: np.dtype | type,
 ) -> Arrays:
-    """Pads structures to one shape.
+    """Pad structures to one shape.
 
     Padding has number, mask, charge, position, energy and force zero; padded neighbours point to
     the atom itself.
@@ -197,7 +197,7 @@ class BatchPlan:
         return _have_dipoles(self.structures)
 
     def __call__(self, epoch: int) -> tuple[PlannedBatch, ...]:
-        """Says which structures are in which batch of an epoch."""
+        """Say which structures are in which batch of an epoch."""
         return plan_epoch(
             self.assignment,
             self.buckets,
@@ -264,7 +264,7 @@ class NumpyBatches:
     dtype: np.dtype | type = np.float32
 
     def __call__(self, epoch: int) -> Iterator[Batch]:
-        """Gives out the batches of one epoch.
+        """Give out the batches of one epoch.
 
         Args:
             epoch: Number of the pass over the data, from 0.

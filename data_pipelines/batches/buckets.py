@@ -103,7 +103,7 @@ def choose_buckets(
     batch_size: int,
     max_buckets: int = 4,
 ) -> tuple[Bucket, ...]:
-    """Chooses the shapes that waste the fewest atom slots.
+    """Choose the shapes that waste the fewest atom slots.
 
     Args:
         structures: At least one; every one of them fits a bucket. Other structures of the same
@@ -136,7 +136,7 @@ def choose_buckets(
 
 
 def _best_sizes(atoms: Int[np.ndarray, " structures"], count: int) -> list[int]:
-    """Finds up to `count` padded sizes with the smallest sum over structures, exactly.
+    """Find up to `count` padded sizes with the smallest sum over structures, exactly.
 
     Dynamic programming over the distinct sizes: `best[i]` is the smallest sum for all structures of
     the first i distinct sizes, with the sizes that reach it.
@@ -169,7 +169,7 @@ def assign_buckets(
     widths: Int[np.ndarray, " structures"],
     buckets: Sequence[Bucket],
 ) -> Int[np.ndarray, " structures"]:
-    """Finds the first bucket that each structure fits in.
+    """Find the first bucket that each structure fits in.
 
     Args:
         atoms: Numbers of atoms.

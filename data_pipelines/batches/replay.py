@@ -12,7 +12,7 @@ from efa_zoo.base.errors import DataError
 
 @dataclass(frozen=True)
 class Replay:
-    """Draws the structures of an epoch from new ones and a pool of old ones, in this order.
+    """Draw the structures of an epoch from new ones and a pool of old ones, in this order.
 
     Every epoch takes all new structures and the next `drawn` of the pool, which is gone through in
     a random order, again and again, so that old structures come up equally often.
@@ -37,7 +37,7 @@ class Replay:
 
     @classmethod
     def of_share(cls, new: int, pool: int, share: float, seed: int = 0) -> Replay:
-        """Draws so many that a share of each epoch is old.
+        """Draw so many that a share of each epoch is old.
 
         Args:
             new: Number of new structures.
@@ -51,7 +51,7 @@ class Replay:
         return cls(new, pool, max(1, round(share / (1 - share) * new)), seed)
 
     def __call__(self, epoch: int) -> Int[np.ndarray, " drawn"]:
-        """Gives the indices of the structures of an epoch, the same ones each time.
+        """Give the indices of the structures of an epoch, the same ones each time.
 
         Args:
             epoch: Number of the pass over the new structures, from 0.

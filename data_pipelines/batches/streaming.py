@@ -34,7 +34,7 @@ class TensorFlowBatches:
     dtype: np.dtype | type = np.float32
 
     def __call__(self, epoch: int) -> Iterator[Batch]:
-        """Gives out the batches of one epoch.
+        """Give out the batches of one epoch.
 
         Args:
             epoch: Number of the pass over the data, from 0.
@@ -46,7 +46,7 @@ class TensorFlowBatches:
             yield Arrays(*leaves).batch()
 
     def dataset(self, epoch: int) -> Any:
-        """Builds the tf.data pipeline of one epoch.
+        """Build the tf.data pipeline of one epoch.
 
         Args:
             epoch: Number of the pass over the data, from 0.

@@ -4,28 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
 from data_pipelines._workers import available_cores
 from data_pipelines.files.storage import structure_features, to_example
-from data_pipelines.structure import Structure
-
-
-@dataclass(frozen=True)
-class LabelledStructures:
-    """A finished data set.
-
-    Attributes:
-        splits: For each split, key and structure, in a reproducible order.
-        notes: What else is to be stored beside the data, such as counts of dropped structures.
-    """
-
-    splits: Mapping[str, Sequence[tuple[str, Structure]]]
-    notes: Mapping[str, Any] = field(default_factory=dict)
+from data_pipelines.labels import labelling
+from data_pipelines.structure import LabelledStructures, Structure
 
 
 @dataclass(eq=False)
@@ -37,6 +25,26 @@ class SettingsConfig(tfds.core.BuilderConfig):
     """
 
     settings: Any = None
+
+
+def full_and_tiny(
+    description: str, full: Any, tiny: Any, *, tiny_description: str = "For tests."
+) -> list[SettingsConfig]:
+    """Name the two configurations that most data sets have.
+
+    Args:
+        description: Of the configuration `full`.
+        full: Its settings.
+        tiny: Settings of the configuration `tiny`.
+        tiny_description: Of `tiny`.
+
+    Returns:
+        The configurations.
+    """
+    return [
+        SettingsConfig(name="full", description=description, settings=full),
+        SettingsConfig(name="tiny", description=tiny_description, settings=tiny),
+    ]
 
 
 class StructureBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -58,18 +66,20 @@ class StructureBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Fields of `Structure` that are stored besides the usual ones."""
     PACKAGES: ClassVar[tuple[str, ...]] = ()
     """Packages besides TFDS that building needs."""
+    THEORY: ClassVar[str] = ""
+    """Where the labels come from: a formula, or a method."""
 
     def __init__(self, *, workers: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.workers = workers or available_cores()
 
-    @abstractmethod
     def level_of_theory(self) -> str:
-        """Says where the labels come from."""
+        """Say where the labels come from, as stored beside the data."""
+        return self.THEORY
 
     @abstractmethod
     def make(self) -> LabelledStructures:
-        """Makes the whole data set that `settings` describes, with up to `workers` processes."""
+        """Make the whole data set that `settings` describes, with up to `workers` processes."""
 
     @property
     def settings(self) -> Any:
@@ -102,3 +112,14 @@ class StructureBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         for key, structure in items:
             yield key, to_example(structure, *self.FIELDS)
+
+
+class QuantumBuilder(StructureBuilder, skip_registration=True):
+    """A builder whose labels are those of GFN2-xTB."""
+
+    CITATION = labelling.CITATION
+    PACKAGES = ("tblite",)
+
+    def level_of_theory(self) -> str:
+        """Name the method and the program."""
+        return labelling.level_of_theory()

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
-from data_pipelines.builders.builder import LabelledStructures, SettingsConfig, StructureBuilder
+from data_pipelines.builders.builder import StructureBuilder, full_and_tiny
 from data_pipelines.labels.potentials import inverse_potential, sum_over_pairs
 from data_pipelines.sampling.drawing import Sizes, draw_splits
 from data_pipelines.sampling.placement import random_rotation
-from data_pipelines.structure import Structure
+from data_pipelines.structure import LabelledStructures, Structure
 from efa_zoo.base.errors import DataError
 
 LENGTHS = tuple(range(2, 9))
@@ -62,29 +61,21 @@ class ChainSettings:
 
 
 class Chains(StructureBuilder):
-    """Builds the data set `chains`."""
+    """Build the data set `chains`."""
 
     DESCRIPTION = _DESCRIPTION
     CITATION = (
         "After the k-chains of C. K. Joshi et al., ICML 2023 (arXiv:2301.09308), which "
         "J. T. Frank et al., arXiv:2412.08541, take up."
     )
+    THEORY = "V = q q' / r of the two ends"
     FIELDS = ("kind", "coordinate", "separation")
-    BUILDER_CONFIGS: ClassVar[list[SettingsConfig]] = [
-        SettingsConfig(name="full", description=_DESCRIPTION, settings=ChainSettings()),
-        SettingsConfig(
-            name="tiny",
-            description="For tests.",
-            settings=ChainSettings(lengths=(2, 5), train=12, validation=4, test=4),
-        ),
-    ]
-
-    def level_of_theory(self) -> str:
-        """Names the formula."""
-        return "V = q q' / r of the two ends"
+    BUILDER_CONFIGS = full_and_tiny(
+        _DESCRIPTION, ChainSettings(), ChainSettings((2, 5), train=12, validation=4, test=4)
+    )
 
     def make(self) -> LabelledStructures:
-        """Draws the structures."""
+        """Draw the structures."""
         settings: ChainSettings = self.settings
         sizes = Sizes(settings.train, settings.validation, settings.test, settings.seed)
         splits: dict[str, list[tuple[str, Structure]]] = {split: [] for split in sizes.splits}
@@ -99,7 +90,7 @@ class Chains(StructureBuilder):
 
 
 def draw_chain(rng: np.random.Generator, length: int) -> Structure:
-    """Draws a chain.
+    """Draw a chain.
 
     Args:
         rng: Source of randomness.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import ClassVar
 
 import numpy as np
 
-from data_pipelines._progress import progress
-from data_pipelines._workers import Failure, run_tasks
-from data_pipelines.builders.builder import LabelledStructures, SettingsConfig, StructureBuilder
+from data_pipelines._workers import Failure, run_all
+from data_pipelines.builders.builder import SettingsConfig, StructureBuilder
 from data_pipelines.labels.potentials import cluster_potential, sum_over_pairs
 from data_pipelines.sampling.clusters import SHAKE, ClusterTask
-from data_pipelines.structure import Structure
+from data_pipelines.sampling.drawing import places
+from data_pipelines.structure import LabelledStructures, Structure
 from efa_zoo.base.errors import DataError
 
 _DESCRIPTION = """\
@@ -61,10 +62,11 @@ class ClusterSettings:
 
 
 class Clusters(StructureBuilder):
-    """Builds the data set `clusters`."""
+    """Build the data set `clusters`."""
 
     DESCRIPTION = _DESCRIPTION
     CITATION = "After the clusters of J. T. Frank et al., arXiv:2412.08541."
+    THEORY = "V = sum of 2 (r^-6 - r^-1)"
     BUILDER_CONFIGS: ClassVar[list[SettingsConfig]] = [
         SettingsConfig(
             name="atoms16",
@@ -81,51 +83,44 @@ class Clusters(StructureBuilder):
         ),
     ]
 
-    def level_of_theory(self) -> str:
-        """Names the formula."""
-        return "V = sum of 2 (r^-6 - r^-1)"
-
     def make(self) -> LabelledStructures:
-        """Makes the structures in worker processes."""
+        """Make the structures in worker processes."""
         settings: ClusterSettings = self.settings
         sizes = {split: getattr(settings, split) for split in ("train", "validation", "test")}
-        tasks = [task for number, split in enumerate(sizes) for task in self._tasks(split, number)]
-        groups = [tasks[i : i + _TASKS_AT_ONCE] for i in range(0, len(tasks), _TASKS_AT_ONCE)]
-        outcomes = run_tasks(
-            "data_pipelines.sampling.clusters:make_clusters",
-            groups,
-            workers=self.workers,
-            time_limit=_TIME_LIMIT,
-        )
-        made: dict[int, list[np.ndarray]] = {}
-        for number, outcome in progress(outcomes, len(groups), "clusters"):
-            if isinstance(outcome, Failure):
-                raise DataError(f"clusters: {outcome.reason}, {outcome.detail}")
-            made[number] = outcome
-        positions = iter([found for number in sorted(made) for found in made[number]])
-        return LabelledStructures(
-            {
-                split: [(f"{split}/{i:05d}", _structure(next(positions))) for i in range(count)]
-                for split, count in sizes.items()
-            }
-        )
-
-    def _tasks(self, split: str, number: int) -> list[ClusterTask]:
-        settings: ClusterSettings = self.settings
-        shortest, shake = settings.attraction, SHAKE
-        if split == "train":
-            shortest, shake = settings.train_attraction or shortest, settings.train_shake
-        attractions = np.linspace(shortest, settings.attraction, getattr(settings, split))
-        return [
+        attractions = {
+            split: np.linspace(
+                settings.train_attraction or settings.attraction
+                if split == "train"
+                else settings.attraction,
+                settings.attraction,
+                count,
+            )
+            for split, count in sizes.items()
+        }
+        tasks = [
             ClusterTask(
                 settings.atoms,
                 settings.radius,
-                float(attraction),
-                shake,
+                float(attractions[split][i]),
+                settings.train_shake if split == "train" else SHAKE,
                 (settings.seed, number, i),
             )
-            for i, attraction in enumerate(attractions)
+            for split, number, i in places(sizes)
         ]
+        made = run_all(
+            "data_pipelines.sampling.clusters:make_clusters",
+            [tasks[i : i + _TASKS_AT_ONCE] for i in range(0, len(tasks), _TASKS_AT_ONCE)],
+            workers=self.workers,
+            time_limit=_TIME_LIMIT,
+            title="clusters",
+        )
+        for outcome in made:
+            if isinstance(outcome, Failure):
+                raise DataError(f"clusters: {outcome.reason}, {outcome.detail}")
+        splits: dict[str, list[tuple[str, Structure]]] = {split: [] for split in sizes}
+        for (split, _, i), positions in zip(places(sizes), chain.from_iterable(made), strict=True):
+            splits[split].append((f"{split}/{i:05d}", _structure(positions)))
+        return LabelledStructures(splits)
 
 
 def _structure(positions: np.ndarray) -> Structure:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
 
-from data_pipelines._progress import progress
-from data_pipelines._workers import Failure, run_tasks
-from data_pipelines.builders.builder import LabelledStructures, SettingsConfig, StructureBuilder
-from data_pipelines.labels.labelling import CITATION, Label, Molecule, label_groups, level_of_theory
+from data_pipelines._workers import Failure, run_all
+from data_pipelines.builders.builder import QuantumBuilder, full_and_tiny
+from data_pipelines.labels.labelling import Geometry, Label, label_groups
+from data_pipelines.labels.tally import Tally
 from data_pipelines.sampling.cumulene import NUMBERS, TrajectoryTask, dihedral, twist
+from data_pipelines.sampling.drawing import places
 from data_pipelines.sampling.monomers import RelaxedMonomer
-from data_pipelines.structure import Structure
+from data_pipelines.structure import LabelledStructures, Structure
 from efa_zoo.base.errors import DataError
-
-_logger = logging.getLogger(__name__)
 
 _DESCRIPTION = """\
 Cumulene, C9H4: a straight chain of nine carbon atoms with a CH2 group at either end, labelled with
@@ -59,82 +57,61 @@ class CumuleneSettings:
     seed: int = 0
 
 
-class Cumulene(StructureBuilder):
-    """Builds the data set `cumulene`."""
+class Cumulene(QuantumBuilder):
+    """Build the data set `cumulene`."""
 
     DESCRIPTION = _DESCRIPTION
-    CITATION = CITATION
     FIELDS = ("group", "kind", "coordinate", "curve")
-    PACKAGES = ("tblite",)
-    BUILDER_CONFIGS: ClassVar[list[SettingsConfig]] = [
-        SettingsConfig(name="full", description=_DESCRIPTION, settings=CumuleneSettings()),
-        SettingsConfig(
-            name="tiny",
-            description="Short trajectories, for tests.",
-            settings=CumuleneSettings(
-                train=3, validation=1, test=1, first=2, interval=1, count=4, profile_step=30.0
-            ),
+    BUILDER_CONFIGS = full_and_tiny(
+        _DESCRIPTION,
+        CumuleneSettings(),
+        CumuleneSettings(
+            train=3, validation=1, test=1, first=2, interval=1, count=4, profile_step=30.0
         ),
-    ]
-
-    def level_of_theory(self) -> str:
-        """Names the method and the program."""
-        return level_of_theory()
+        tiny_description="Short trajectories, for tests.",
+    )
 
     def make(self) -> LabelledStructures:
-        """Runs the trajectories in worker processes."""
+        """Run the trajectories in worker processes."""
         settings: CumuleneSettings = self.settings
         equilibrium = self._relax()
-        record = tuple(
-            range(
-                settings.first,
-                settings.first + settings.count * settings.interval,
-                settings.interval,
-            )
-        )
-        sizes = {
-            "train": settings.train,
-            "validation": settings.validation,
-            "test": settings.test,
-        }
-        splits: dict[str, list[tuple[str, Structure]]] = {split: [] for split in sizes}
+        stop = settings.first + settings.count * settings.interval
+        record = tuple(range(settings.first, stop, settings.interval))
+        sizes = {s: getattr(settings, s) for s in ("train", "validation", "test")}
         tasks: list[TrajectoryTask] = []
-        homes: list[tuple[str, str]] = []
-        for number, (split, count) in enumerate(sizes.items()):
-            for i in range(count):
-                rng = np.random.default_rng((settings.seed, number, i))
-                angle = 2 * np.pi * (i + float(rng.random())) / count
-                temperature = settings.temperatures[i % len(settings.temperatures)]
-                words = (settings.seed, number, i, 1)
-                tasks.append(TrajectoryTask(equilibrium, angle, temperature, record, words))
-                homes.append((split, f"{split}/{i:05d}"))
-        outcomes = run_tasks(
-            "data_pipelines.sampling.cumulene:trajectory",
+        for split, number, i in places(sizes):
+            rng = np.random.default_rng((settings.seed, number, i))
+            angle = 2 * np.pi * (i + float(rng.random())) / sizes[split]
+            temperature = settings.temperatures[i % len(settings.temperatures)]
+            words = (settings.seed, number, i, 1)
+            tasks.append(TrajectoryTask(equilibrium, angle, temperature, record, words))
+        splits: dict[str, list[tuple[str, Structure]]] = {split: [] for split in sizes}
+        tally = Tally("trajectories")
+        outcomes = self._run("trajectory", tasks, "trajectories")
+        for (split, _, i), task, outcome in zip(places(sizes), tasks, outcomes, strict=True):
+            tally.count("trajectories", outcome)
+            if isinstance(outcome, Failure):
+                continue
+            key, temperature = f"{split}/{i:05d}", f"{task.temperature:g} K"
+            for k, (positions, labelled) in enumerate(outcome):
+                structure = _structure(positions, labelled, group=key, kind=temperature)
+                splits[split].append((f"{key}/{k:03d}", structure))
+        tally.log()
+        return LabelledStructures(
+            {**splits, "curves": self._profile(equilibrium)}, {"counts": tally.counts}
+        )
+
+    def _run(self, function: str, tasks: Sequence[Any], title: str) -> list[Any]:
+        return run_all(
+            f"data_pipelines.sampling.cumulene:{function}",
             tasks,
             workers=self.workers,
             time_limit=_TIME_LIMIT,
-        )
-        found = dict(progress(outcomes, len(tasks), "trajectories"))
-        counts: Counter[str] = Counter()
-        for number, (split, key) in enumerate(homes):
-            outcome = found[number]
-            if isinstance(outcome, Failure):
-                counts[outcome.reason] += 1
-                continue
-            counts["kept"] += 1
-            temperature = f"{tasks[number].temperature:g} K"
-            for i, (positions, labelled) in enumerate(outcome):
-                structure = _structure(positions, labelled, group=key, kind=temperature)
-                splits[split].append((f"{key}/{i:03d}", structure))
-        _logger.info("trajectories: %s", dict(counts))
-        return LabelledStructures(
-            {**splits, "curves": self._profile(equilibrium)},
-            {"counts": {"trajectories": dict(counts)}},
+            title=title,
         )
 
     def _relax(self) -> RelaxedMonomer:
-        function = "data_pipelines.sampling.cumulene:relax_cumulene"
-        ((_, equilibrium),) = run_tasks(function, [None], workers=1, time_limit=_TIME_LIMIT)
+        (equilibrium,) = self._run("relax_cumulene", [None], "molecule")
         if isinstance(equilibrium, Failure):
             raise DataError(f"cumulene: {equilibrium.reason}, {equilibrium.detail}")
         return equilibrium
@@ -144,11 +121,10 @@ class Cumulene(StructureBuilder):
         angles = np.arange(0.0, 180.0 + step / 2, step)
         here = dihedral(equilibrium.positions)
         geometries = [twist(equilibrium.positions, np.radians(a) - here) for a in angles]
-        groups = [[Molecule(NUMBERS, positions, 0)] for positions in geometries]
-        labels = dict(label_groups(groups, workers=self.workers))
+        groups = [[Geometry(NUMBERS, positions, 0)] for positions in geometries]
+        labels = label_groups(groups, workers=self.workers, title="profile")
         points: list[tuple[str, Structure]] = []
-        for i, (angle, positions) in enumerate(zip(angles, geometries, strict=True)):
-            found = labels[i]
+        for i, (angle, positions, found) in enumerate(zip(angles, geometries, labels, strict=True)):
             if isinstance(found, Failure):
                 raise DataError(f"cumulene at {angle:g} degrees: {found.reason}, {found.detail}")
             point = _structure(positions, found[0], group="profile", kind="profile", curve=0)

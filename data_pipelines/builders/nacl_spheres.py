@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 from scipy.spatial import KDTree
 
-from data_pipelines.builders.builder import LabelledStructures, SettingsConfig, StructureBuilder
+from data_pipelines.builders.builder import StructureBuilder, full_and_tiny
 from data_pipelines.labels.potentials import damped_coulomb_potential, sum_over_pairs
 from data_pipelines.sampling.drawing import Sizes, draw_splits
 from data_pipelines.sampling.placement import random_direction
-from data_pipelines.structure import Structure
+from data_pipelines.structure import LabelledStructures, Structure
 
 DENSITY = 0.075
 """Atoms per Å³."""
@@ -52,26 +51,20 @@ class SphereSettings:
 
 
 class NaclSpheres(StructureBuilder):
-    """Builds the data set `nacl_spheres`."""
+    """Build the data set `nacl_spheres`."""
 
     DESCRIPTION = _DESCRIPTION
     CITATION = "After the NaCl-like systems of J. T. Frank et al., arXiv:2412.08541."
+    THEORY = "damped Coulomb, k_e q q' erf(r/2)/r"
     FIELDS = ("kind", "coordinate")
-    BUILDER_CONFIGS: ClassVar[list[SettingsConfig]] = [
-        SettingsConfig(name="full", description=_DESCRIPTION, settings=SphereSettings()),
-        SettingsConfig(
-            name="tiny",
-            description="For tests.",
-            settings=SphereSettings({6: 12, 8: 4}, {6: 4}, {6: 2, 8: 2, 10: 2}),
-        ),
-    ]
-
-    def level_of_theory(self) -> str:
-        """Names the formula."""
-        return "damped Coulomb, k_e q q' erf(r/2)/r"
+    BUILDER_CONFIGS = full_and_tiny(
+        _DESCRIPTION,
+        SphereSettings(),
+        SphereSettings({6: 12, 8: 4}, {6: 4}, {6: 2, 8: 2, 10: 2}),
+    )
 
     def make(self) -> LabelledStructures:
-        """Draws the structures."""
+        """Draw the structures."""
         settings: SphereSettings = self.settings
         counts = (settings.train, settings.validation, settings.test)
         diameters = sorted({diameter for by_diameter in counts for diameter in by_diameter})
@@ -93,7 +86,7 @@ def number_of_ions(diameter: float) -> int:
 
 
 def draw_sphere(rng: np.random.Generator, diameter: int) -> Structure:
-    """Draws a ball of ions.
+    """Draw a ball of ions.
 
     Args:
         rng: Source of randomness.
@@ -118,7 +111,7 @@ def draw_sphere(rng: np.random.Generator, diameter: int) -> Structure:
 
 
 def _scatter(rng: np.random.Generator, count: int, radius: float) -> np.ndarray:
-    """Places points in a ball one after the other, each where it is far enough from the others."""
+    """Place points in a ball one after the other, each where it is far enough from the others."""
     placed = np.empty((0, 3))
     while len(placed) < count:
         tried = [radius * rng.random() ** (1 / 3) * random_direction(rng) for _ in range(count)]

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from data_pipelines._progress import progress
-from data_pipelines._workers import Failure, run_tasks
-from data_pipelines.builders.builder import LabelledStructures, SettingsConfig, StructureBuilder
-from data_pipelines.labels.labelling import CITATION, Label, level_of_theory
+from data_pipelines._workers import Failure, run_all
+from data_pipelines.builders.builder import QuantumBuilder, full_and_tiny
+from data_pipelines.labels.labelling import Label
+from data_pipelines.labels.tally import Tally
 from data_pipelines.sampling import sn2 as sampling
+from data_pipelines.sampling.drawing import places
 from data_pipelines.sampling.sn2 import HALOGENS, Path, TrajectoryTask
-from data_pipelines.structure import Structure
+from data_pipelines.structure import LabelledStructures, Structure
 from efa_zoo.base.errors import DataError
-
-_logger = logging.getLogger(__name__)
 
 _DESCRIPTION = """\
 X⁻ + CH3Y → CH3X + Y⁻ for X and Y among F, Cl, Br and I; total charge -1, GFN2-xTB in eV and eV/Å.
@@ -51,7 +48,7 @@ class Sn2Settings:
     """What to build.
 
     Attributes:
-        halides: Names from `sn2_sampling.HALOGENS`.
+        halides: Names from `HALOGENS`.
         trajectories: For each pair, in training, validation and test.
         approaches: Placed ions for each ordered pair, in training, validation and test.
         temperatures: In K, taken in turn.
@@ -85,11 +82,10 @@ class _Home:
     pair: tuple[str, str]
 
 
-class Sn2(StructureBuilder):
-    """Builds the data set `sn2`."""
+class Sn2(QuantumBuilder):
+    """Build the data set `sn2`."""
 
     DESCRIPTION = _DESCRIPTION
-    CITATION = CITATION
     FIELDS = (
         "group",
         "kind",
@@ -100,49 +96,34 @@ class Sn2(StructureBuilder):
         "fragment_charges",
         "formal_charges",
     )
-    PACKAGES = ("tblite",)
-    BUILDER_CONFIGS: ClassVar[list[SettingsConfig]] = [
-        SettingsConfig(name="full", description=_DESCRIPTION, settings=Sn2Settings()),
-        SettingsConfig(
-            name="tiny",
-            description="Chloride alone, for tests.",
-            settings=Sn2Settings(
-                halides=("chloride",),
-                trajectories=(2, 1, 1),
-                approaches=(6, 2, 2),
-                first=2,
-                interval=1,
-            ),
-        ),
-    ]
-
-    def level_of_theory(self) -> str:
-        """Names the method and the program."""
-        return level_of_theory()
+    BUILDER_CONFIGS = full_and_tiny(
+        _DESCRIPTION,
+        Sn2Settings(),
+        Sn2Settings(("chloride",), (2, 1, 1), (6, 2, 2), first=2, interval=1),
+        tiny_description="Chloride alone, for tests.",
+    )
 
     def make(self) -> LabelledStructures:
-        """Follows the paths, runs the trajectories and places the ions in worker processes."""
+        """Follow the paths, run the trajectories and place the ions in worker processes."""
         pairs = list(combinations_with_replacement(self.settings.halides, 2))
         halogens = [(HALOGENS[first], HALOGENS[second]) for first, second in pairs]
         found = self._run("reaction_path", halogens, "paths")
         paths = dict(zip(pairs, _unless_failed(found, pairs), strict=True))
         splits: dict[str, list[tuple[str, Structure]]] = {split: [] for split in _SPLITS}
-        counts: dict[str, Counter[str]] = {}
+        tally = Tally("structures")
         for homes, outcomes in (self._trajectories(paths), self._approaches()):
             for home, outcome in zip(homes, outcomes, strict=True):
-                counter = counts.setdefault("/".join(home.pair), Counter())
+                pair = "/".join(home.pair)
                 if isinstance(outcome, Failure):
-                    counter[outcome.reason] += 1
+                    tally.count(pair, outcome)
                     continue
                 for i, (positions, labelled) in enumerate(outcome):
+                    tally.count(pair, labelled)
                     if isinstance(labelled, Failure):
-                        counter[labelled.reason] += 1
                         continue
-                    counter["kept"] += 1
                     structure = _structure(home.pair, positions, labelled, group=home.key)
                     splits[home.split].append((f"{home.key}/{i:03d}", structure))
-        for pair, counter in counts.items():
-            _logger.info("%s: %s", pair, dict(counter))
+        tally.log()
         curves = [
             (
                 f"curve/{'/'.join(pair)}/{i:03d}",
@@ -152,7 +133,7 @@ class Sn2(StructureBuilder):
             for i, point in enumerate(path.points)
         ]
         notes = {
-            "counts": {pair: dict(counter) for pair, counter in counts.items()},
+            "counts": tally.counts,
             "curve_counts": {
                 "/".join(pair): {"kept": len(path.points), **path.failures}
                 for pair, path in paths.items()
@@ -161,14 +142,13 @@ class Sn2(StructureBuilder):
         return LabelledStructures({**splits, "curves": curves}, notes)
 
     def _run(self, function: str, tasks: Sequence[Any], title: str) -> list[Any]:
-        outcomes = run_tasks(
+        return run_all(
             f"data_pipelines.sampling.sn2:{function}",
             tasks,
             workers=self.workers,
             time_limit=_TIME_LIMIT,
+            title=title,
         )
-        found = dict(progress(outcomes, len(tasks), title))
-        return [found[i] for i in range(len(tasks))]
 
     def _trajectories(self, paths: Mapping[tuple[str, str], Path]) -> tuple[list[_Home], list[Any]]:
         settings: Sn2Settings = self.settings
@@ -222,9 +202,8 @@ class Sn2(StructureBuilder):
     ) -> Iterator[tuple[str, int, tuple[int, ...]]]:
         """Split, number and words of the generator of every member of a series."""
         numbers = [list(HALOGENS).index(name) for name in pair]
-        for number, (split, count) in enumerate(zip(_SPLITS, counts, strict=True)):
-            for i in range(count):
-                yield split, i, (self.settings.seed, series, *numbers, number, i)
+        for split, number, i in places(dict(zip(_SPLITS, counts, strict=True))):
+            yield split, i, (self.settings.seed, series, *numbers, number, i)
 
 
 def _unless_failed(outcomes: Sequence[Any], names: Sequence[Any]) -> list[Any]:

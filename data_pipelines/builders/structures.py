@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from data_pipelines.builders.builder import LabelledStructures, SettingsConfig, StructureBuilder
+from data_pipelines.builders.builder import SettingsConfig, StructureBuilder
 from data_pipelines.datasets import finished_versions, prepare
 from data_pipelines.files.reading import FileOptions, log_inspection, read_file
 from data_pipelines.location import data_directory
 from data_pipelines.splitting import SplitOptions, deal
+from data_pipelines.structure import LabelledStructures
 from efa_zoo.base.errors import DataError
 
 
@@ -41,7 +42,7 @@ class FileSettings:
 
 
 class Structures(StructureBuilder):
-    """Stores the structures of one file.
+    """Store the structures of one file.
 
     Args:
         made: The structures.
@@ -56,11 +57,11 @@ class Structures(StructureBuilder):
         self._made = made
 
     def level_of_theory(self) -> str:
-        """Says where the labels come from."""
+        """Say where the labels come from."""
         return self.settings.level_of_theory
 
     def make(self) -> LabelledStructures:
-        """Gives out the structures."""
+        """Give out the structures."""
         return self._made
 
 
@@ -74,7 +75,7 @@ def add_file(
     data_dir: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Makes a data set of a file: reads and checks it, deals the structures to splits, stores them.
+    """Make a data set of a file: read and check it, deal the structures to splits, store them.
 
     Structures of one group are never in two splits, nor are copies of one structure, unless the
     file assigns them so. The same file and options give the same data set.

@@ -22,7 +22,7 @@ DIPOLES_KEY = "atomic_dipoles"
 def write_npz(
     path: str | os.PathLike[str], structures: Sequence[Structure], splits: Sequence[str]
 ) -> None:
-    """Writes structures under the usual keys of `FileOptions`, in eV, Å and e, atomically.
+    """Write structures under the usual keys of `FileOptions`, in eV, Å and e, atomically.
 
     Args:
         path: A file that ends in `.npz`.

@@ -12,7 +12,7 @@ from efa_zoo.base.files import replacing
 
 
 def write_extxyz(path: str | os.PathLike[str], structures: Sequence[Structure]) -> None:
-    """Writes structures with energy (eV), forces (eV/Å), charge (e) and pair, atomically.
+    """Write structures with energy (eV), forces (eV/Å), charge (e) and pair, atomically.
 
     Args:
         path: A file that ends in `.extxyz` or `.xyz`.

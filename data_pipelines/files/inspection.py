@@ -106,7 +106,7 @@ class Inspection:
 
 
 def inspect(structures: Sequence[Structure]) -> Inspection:
-    """Looks over structures.
+    """Look over structures.
 
     Args:
         structures: At least one.
@@ -150,7 +150,7 @@ def _overlap(structure: Structure) -> bool:
 
 
 def find_duplicates(structures: Sequence[Structure]) -> list[tuple[int, int]]:
-    """Finds structures that are copies of earlier ones.
+    """Find structures that are copies of earlier ones.
 
     Copies have the same charge, and the same elements at the same places to 1e-4 Å; moved and
     relabelled ones count, rotated ones do not.
@@ -215,7 +215,7 @@ def _same_places(one: Structure, other: Structure) -> bool:
 
 
 def find_energy_outliers(structures: Sequence[Structure]) -> list[int]:
-    """Finds energies that are far from the median of their composition.
+    """Find energies that are far from the median of their composition.
 
     Compositions of fewer than 20 structures are judged together, by what a sum over the elements
     leaves of the energy per atom.
@@ -244,7 +244,7 @@ def find_energy_outliers(structures: Sequence[Structure]) -> list[int]:
 
 
 def find_force_outliers(structures: Sequence[Structure]) -> list[int]:
-    """Finds structures whose largest force is far above that of the others, on a log scale.
+    """Find structures whose largest force is far above that of the others, on a log scale.
 
     Args:
         structures: The structures.

@@ -135,7 +135,7 @@ class FileContents:
 def read_structures(
     path: str | os.PathLike[str], options: FileOptions | None = None
 ) -> list[Structure]:
-    """Reads labelled structures from a file and logs what was found.
+    """Read labelled structures from a file and log what was found.
 
     Args:
         path: A `.npz` file, an HDF5 file (`.h5`, `.hdf5`, `.hdf`), or any file that ASE reads, such
@@ -156,7 +156,7 @@ def read_structures(
 
 
 def log_inspection(path: str | os.PathLike[str], inspection: Inspection) -> None:
-    """Logs what a file holds, and as warnings what deserves a second look.
+    """Log what a file holds, and as warnings what deserves a second look.
 
     Args:
         path: The file.
@@ -173,7 +173,7 @@ def read_file(
     *,
     split_key: str | None = None,
 ) -> FileContents:
-    """Reads a file as `read_structures` does, silently, and the split of each structure.
+    """Read a file as `read_structures` does, silently, and the split of each structure.
 
     Args:
         path: As of `read_structures`.

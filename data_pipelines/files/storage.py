@@ -29,7 +29,7 @@ DIMER_FIELDS = (
 
 
 def structure_features(*extra: str) -> tfds.features.FeaturesDict:
-    """Makes the TFDS features of structures.
+    """Make the TFDS features of structures.
 
     Args:
         *extra: Fields of `Structure` to store besides numbers, positions, energy, forces and
@@ -74,7 +74,7 @@ def structure_features(*extra: str) -> tfds.features.FeaturesDict:
 
 
 def to_example(structure: Structure, *extra: str) -> dict[str, Any]:
-    """Gives a structure as TFDS stores it.
+    """Give a structure as TFDS stores it.
 
     Args:
         structure: The structure.
@@ -90,7 +90,7 @@ def to_example(structure: Structure, *extra: str) -> dict[str, Any]:
 
 
 def from_example(example: Mapping[str, Any]) -> Structure:
-    """Makes the structure that an example stores; inverse of `to_example`.
+    """Make the structure that an example stores; inverse of `to_example`.
 
     Args:
         example: Values by field name, as a TFDS data source gives them.

@@ -15,7 +15,7 @@ from efa_zoo.base.errors import DataError
 
 @contract
 def fit_reference_energies(structures: Sequence[Structure]) -> dict[int, float]:
-    """Fits one energy per element to total energies, by least squares in float64.
+    """Fit one energy per element to total energies, by least squares in float64.
 
     Where the compositions leave a combination of elements undetermined, the solution closest to
     equal energy per atom is taken. Charges are not part of the fit.
@@ -46,7 +46,7 @@ def extend_reference_energies(
     network_energies: Float64[np.ndarray, " structures"],
     reference_energies: Mapping[int, float],
 ) -> dict[int, float]:
-    """Gives reference energies to the elements that have none, and leaves the others alone.
+    """Give reference energies to the elements that have none, and leave the others alone.
 
     Args:
         structures: Labelled structures.
@@ -77,7 +77,7 @@ def refit_reference_energies(
     network_energies: Float64[np.ndarray, " structures"],
     reference_energies: Mapping[int, float],
 ) -> dict[int, float]:
-    """Moves reference energies to the scale of new data, as far as the data determine them.
+    """Move reference energies to the scale of new data, as far as the data determine them.
 
     Shifts of the elements are fitted by least squares to what the network and the old energies
     leave over. They are taken along the principal directions of the compositions, and only along
@@ -118,7 +118,7 @@ def refit_reference_energies(
 def move_to_references(
     structures: Sequence[Structure], old: Mapping[int, float], new: Mapping[int, float]
 ) -> list[Structure]:
-    """Moves labels from one scale of energy to another: relative energies stay the same.
+    """Move labels from one scale of energy to another: relative energies stay the same.
 
     Args:
         structures: The structures.
@@ -140,7 +140,7 @@ def move_to_references(
 def relative_energies(
     structures: Sequence[Structure], reference_energies: Mapping[int, float]
 ) -> Float64[np.ndarray, " structures"]:
-    """Subtracts the reference energies of a structure's atoms from its energy, in float64.
+    """Subtract the reference energies of a structure's atoms from its energy, in float64.
 
     Args:
         structures: The structures.

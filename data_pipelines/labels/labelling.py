@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
 import numpy as np
 from jaxtyping import Float64, Int32
 
-from data_pipelines._workers import Failure, run_tasks
+from data_pipelines._workers import Failure, run_all
 from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import DataError
 
@@ -34,8 +34,8 @@ _MAX_ITERATIONS = 250
 
 
 @dataclass(frozen=True)
-class Molecule:
-    """What a label is computed for.
+class Geometry:
+    """Atoms at their places, which a label is computed for.
 
     Attributes:
         atomic_numbers: Int32 `[atoms]`.
@@ -50,7 +50,7 @@ class Molecule:
 
 @dataclass(frozen=True)
 class Label:
-    """What GFN2-xTB says about a molecule.
+    """What GFN2-xTB says about a geometry.
 
     Attributes:
         energy: Total energy in eV.
@@ -64,16 +64,16 @@ class Label:
 
 
 def level_of_theory() -> str:
-    """Names the method and the program with its version, as stored beside the data."""
+    """Name the method and the program with its version, as stored beside the data."""
     return f"{METHOD} (tblite {version('tblite')})"
 
 
 @contract
-def label(molecule: Molecule) -> Label | Failure:
-    """Labels one molecule in this process.
+def label(geometry: Geometry) -> Label | Failure:
+    """Label one geometry in this process.
 
     Args:
-        molecule: The molecule.
+        geometry: Which.
 
     Returns:
         The label, or a `Failure` with reason `unconverged` if the self-consistent field did not
@@ -84,9 +84,9 @@ def label(molecule: Molecule) -> Label | Failure:
 
     calculator = Calculator(
         METHOD,
-        molecule.atomic_numbers,
-        molecule.positions / BOHR,
-        charge=float(molecule.total_charge),
+        geometry.atomic_numbers,
+        geometry.positions / BOHR,
+        charge=float(geometry.total_charge),
     )
     calculator.set("verbosity", 0)
     calculator.set("accuracy", _ACCURACY)
@@ -117,11 +117,11 @@ class Unlabelled(DataError):
         self.failure = failure
 
 
-def require_label(molecule: Molecule) -> Label:
-    """Labels a molecule in the midst of a calculation that needs it.
+def require_label(geometry: Geometry) -> Label:
+    """Label a geometry in the midst of a calculation that needs it.
 
     Args:
-        molecule: What to label.
+        geometry: What to label.
 
     Returns:
         The label.
@@ -129,18 +129,18 @@ def require_label(molecule: Molecule) -> Label:
     Raises:
         Unlabelled: If there is none.
     """
-    found = label(molecule)
+    found = label(geometry)
     if isinstance(found, Failure):
         raise Unlabelled(found)
     return found
 
 
 @contract
-def label_all(molecules: Sequence[Molecule]) -> tuple[Label, ...] | Failure:
-    """Labels several molecules that are only of use together; stops at the first failure."""
+def label_all(geometries: Sequence[Geometry]) -> tuple[Label, ...] | Failure:
+    """Label several geometries that are only of use together; stop at the first failure."""
     labels: list[Label] = []
-    for molecule in molecules:
-        found = label(molecule)
+    for geometry in geometries:
+        found = label(geometry)
         if isinstance(found, Failure):
             return found
         labels.append(found)
@@ -148,22 +148,27 @@ def label_all(molecules: Sequence[Molecule]) -> tuple[Label, ...] | Failure:
 
 
 def label_groups(
-    groups: Iterable[Sequence[Molecule]], *, workers: int, time_limit: float = 30.0
-) -> Iterator[tuple[int, tuple[Label, ...] | Failure]]:
-    """Labels groups of molecules in worker processes with one thread each.
+    groups: Sequence[Sequence[Geometry]],
+    *,
+    workers: int,
+    time_limit: float = 30.0,
+    title: str | None = None,
+) -> list[tuple[Label, ...] | Failure]:
+    """Label groups of geometries in worker processes with one thread each.
 
     A crash or hang costs one group, not the run.
 
     Args:
-        groups: Molecules that are only of use together, such as a dimer and its two fragments.
+        groups: Geometries that are only of use together, such as a dimer and its two fragments.
         workers: Number of worker processes.
         time_limit: Seconds for one group.
+        title: What the groups are, for the progress; None shows none.
 
-    Yields:
-        `(i, labels)` for group number i in order of completion, or `(i, failure)` with reason
-        `unconverged`, `crash` or `timeout`.
+    Returns:
+        Labels of each group, or a `Failure` with reason `unconverged`, `crash` or `timeout`.
     """
-    return run_tasks(f"{__name__}:label_all", groups, workers=workers, time_limit=time_limit)
+    function = f"{__name__}:label_all"
+    return run_all(function, groups, workers=workers, time_limit=time_limit, title=title)
 
 
 @contract
@@ -172,7 +177,7 @@ def charges_hold(
     formal_charges: Int32[np.ndarray, " 2"],
     separation: float,
 ) -> bool:
-    """Says whether each fragment carries its formal charge.
+    """Say whether each fragment carries its formal charge.
 
     GFN2-xTB lets charge leak between distant fragments (self-interaction error); such labels are
     wrong, however well they converged. Near contact some transfer is real.

@@ -61,7 +61,7 @@ def sum_over_pairs(
     positions: Float64[np.ndarray, "atoms 3"],
     charges: Float64[np.ndarray, " atoms"] | None = None,
 ) -> tuple[float, Float64[np.ndarray, "atoms 3"]]:
-    """Sums a pair potential over all pairs of atoms.
+    """Sum a pair potential over all pairs of atoms.
 
     Args:
         potential: Energy and derivative by distance.

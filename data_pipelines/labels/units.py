@@ -38,7 +38,7 @@ DIPOLE_UNITS: Mapping[str, float] = {
 
 
 def factor(field: str, unit: str, units: Mapping[str, float]) -> float:
-    """Looks a unit up.
+    """Look a unit up.
 
     Args:
         field: What has the unit, for the message.
@@ -57,7 +57,7 @@ def factor(field: str, unit: str, units: Mapping[str, float]) -> float:
 
 
 def force_factor(unit: str) -> float:
-    """Looks a unit of forces up.
+    """Look a unit of forces up.
 
     Args:
         unit: A unit of energy, a slash and a unit of length, such as `"kcal/mol/Å"`.

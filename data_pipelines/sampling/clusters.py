@@ -45,7 +45,7 @@ class ClusterTask:
 
 
 def make_clusters(tasks: list[ClusterTask]) -> list[np.ndarray]:
-    """Makes several clusters, for workers.
+    """Make several clusters, for workers.
 
     Args:
         tasks: Which.
@@ -57,7 +57,7 @@ def make_clusters(tasks: list[ClusterTask]) -> list[np.ndarray]:
 
 
 def make_cluster(task: ClusterTask) -> np.ndarray:
-    """Makes one cluster.
+    """Make one cluster.
 
     Args:
         task: Which.

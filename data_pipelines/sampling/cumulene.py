@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from data_pipelines._workers import Failure
-from data_pipelines.labels.labelling import Label, Molecule, Unlabelled, label_all
+from data_pipelines.labels.labelling import Geometry, Label, Unlabelled, label_all
 from data_pipelines.sampling.langevin import restrained_langevin
 from data_pipelines.sampling.monomers import Monomer, RelaxedMonomer, distort, relax
 from data_pipelines.sampling.placement import random_rotation
@@ -59,13 +59,13 @@ class TrajectoryTask:
 
 
 def relax_cumulene(_: None = None) -> RelaxedMonomer | Failure:
-    """Optimises the molecule; its ends are perpendicular."""
+    """Optimise the molecule; its ends are perpendicular."""
     return relax(_CUMULENE)
 
 
 @contract
 def twist(positions: Float64[np.ndarray, "13 3"], angle: float) -> Float64[np.ndarray, "13 3"]:
-    """Turns the hydrogens of the last end about the axis of the chain.
+    """Turn the hydrogens of the last end about the axis of the chain.
 
     Args:
         positions: In Å.
@@ -137,7 +137,7 @@ def restraint(positions: np.ndarray, target: float) -> np.ndarray:
 
 
 def trajectory(task: TrajectoryTask) -> tuple[tuple[np.ndarray, Label], ...] | Failure:
-    """Runs one trajectory and labels geometries of it, for workers.
+    """Run one trajectory and label geometries of it, for workers.
 
     It starts from a geometry of the harmonic ensemble, twisted to its angle.
 
@@ -155,7 +155,7 @@ def trajectory(task: TrajectoryTask) -> tuple[tuple[np.ndarray, Label], ...] | F
         geometries = [
             (positions - positions.mean(axis=0)) @ random_rotation(rng).T
             for positions in restrained_langevin(
-                Molecule(NUMBERS, start, 0),
+                Geometry(NUMBERS, start, 0),
                 lambda positions: restraint(positions, task.dihedral),
                 rng,
                 temperature=task.temperature,
@@ -164,7 +164,7 @@ def trajectory(task: TrajectoryTask) -> tuple[tuple[np.ndarray, Label], ...] | F
         ]
     except Unlabelled as unlabelled:
         return unlabelled.failure
-    labels = label_all([Molecule(NUMBERS, positions, 0) for positions in geometries])
+    labels = label_all([Geometry(NUMBERS, positions, 0) for positions in geometries])
     if isinstance(labels, Failure):
         return labels
     return tuple(zip(geometries, labels, strict=True))

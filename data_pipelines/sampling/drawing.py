@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,10 +42,24 @@ class Sizes:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
+def places(counts: Mapping[str, int]) -> Iterator[tuple[str, int, int]]:
+    """List the structures of all splits.
+
+    Args:
+        counts: Number of structures by name of the split.
+
+    Yields:
+        Name and number of the split, and the number of the structure in it.
+    """
+    for number, (split, count) in enumerate(counts.items()):
+        for i in range(count):
+            yield split, number, i
+
+
 def draw_splits(
     sizes: Sizes, draw: Draw, *words: int, prefix: str = ""
 ) -> dict[str, list[tuple[str, Structure]]]:
-    """Draws all splits independently of one another.
+    """Draw all splits independently of one another.
 
     Every structure has its own generator, made of the seed, `words`, and the number of its split
     and its own, so that it depends on nothing else.
@@ -59,11 +73,9 @@ def draw_splits(
     Returns:
         For each split, key and structure.
     """
-    splits: dict[str, list[tuple[str, Structure]]] = {}
-    for number, (split, count) in enumerate(sizes.splits.items()):
-        splits[split] = []
-        for i in range(count):
-            rng = np.random.default_rng((sizes.seed, *words, number, i))
-            spread = (i + float(rng.random())) / count
-            splits[split].append((f"{prefix}{split}/{i:05d}", draw(rng, spread)))
+    splits: dict[str, list[tuple[str, Structure]]] = {split: [] for split in sizes.splits}
+    for split, number, i in places(sizes.splits):
+        rng = np.random.default_rng((sizes.seed, *words, number, i))
+        spread = (i + float(rng.random())) / sizes.splits[split]
+        splits[split].append((f"{prefix}{split}/{i:05d}", draw(rng, spread)))
     return splits

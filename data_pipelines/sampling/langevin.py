@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from jaxtyping import Float64
 
-from data_pipelines.labels.labelling import Molecule, require_label
+from data_pipelines.labels.labelling import Geometry, require_label
 from data_pipelines.sampling.monomers import BOLTZMANN, MASSES
 from efa_zoo.base.contracts import contract
 
@@ -36,7 +36,7 @@ def langevin(
     friction: float,
     record: Sequence[int],
 ) -> Iterator[Float64[np.ndarray, "atoms 3"]]:
-    """Runs Langevin dynamics from velocities of the Maxwell-Boltzmann distribution.
+    """Run Langevin dynamics from velocities of the Maxwell-Boltzmann distribution.
 
     The integrator is BAOAB (Leimkuhler and Matthews, doi:10.1093/amrx/abs010).
 
@@ -73,14 +73,14 @@ def langevin(
 
 
 def restrained_langevin(
-    start: Molecule,
+    start: Geometry,
     restraint: Forces,
     rng: np.random.Generator,
     *,
     temperature: float,
     record: Sequence[int],
 ) -> Iterator[np.ndarray]:
-    """Runs Langevin dynamics by GFN2-xTB with a restraint, which holds a coordinate in place.
+    """Run Langevin dynamics by GFN2-xTB with a restraint, which holds a coordinate in place.
 
     Args:
         start: The molecule at its start.
@@ -97,7 +97,7 @@ def restrained_langevin(
     """
 
     def forces(positions: np.ndarray) -> np.ndarray:
-        found = require_label(Molecule(start.atomic_numbers, positions, start.total_charge))
+        found = require_label(Geometry(start.atomic_numbers, positions, start.total_charge))
         return found.forces + restraint(positions)
 
     yield from langevin(

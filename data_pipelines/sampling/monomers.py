@@ -10,7 +10,7 @@ import scipy.optimize
 from jaxtyping import Float64, Int32
 
 from data_pipelines._workers import Failure
-from data_pipelines.labels.labelling import Label, Molecule, Unlabelled, require_label
+from data_pipelines.labels.labelling import Geometry, Label, Unlabelled, require_label
 from efa_zoo.base.contracts import contract
 
 MASSES = {
@@ -149,7 +149,7 @@ MONOMERS = {monomer.name: monomer for monomer in _ALL}
 
 @contract
 def relax(monomer: Monomer) -> RelaxedMonomer | Failure:
-    """Optimises a monomer with GFN2-xTB and finds its normal modes.
+    """Optimise a monomer with GFN2-xTB and find its normal modes.
 
     The Hessian is made of central differences of forces; translations and rotations are projected
     out of it, so only vibrations remain.
@@ -165,7 +165,7 @@ def relax(monomer: Monomer) -> RelaxedMonomer | Failure:
     masses = np.array([MASSES[z] for z in monomer.atomic_numbers])
 
     def evaluate(flat: np.ndarray) -> Label:
-        return require_label(Molecule(numbers, flat.reshape(-1, 3), monomer.charge))
+        return require_label(Geometry(numbers, flat.reshape(-1, 3), monomer.charge))
 
     def energy_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
         found = evaluate(flat)
@@ -217,7 +217,7 @@ def _vibrations(
 def distort(
     relaxed: RelaxedMonomer, temperature: float, rng: np.random.Generator
 ) -> Float64[np.ndarray, "atoms 3"]:
-    """Draws a geometry from the classical harmonic ensemble.
+    """Draw a geometry from the classical harmonic ensemble.
 
     Args:
         relaxed: The monomer with its modes.

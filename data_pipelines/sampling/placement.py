@@ -23,7 +23,7 @@ _HYDROGEN_BOND = 0.5
 
 @contract
 def random_rotation(rng: np.random.Generator) -> Float64[np.ndarray, "3 3"]:
-    """Draws a rotation matrix uniformly: a normalised normal quaternion."""
+    """Draw a rotation matrix uniformly: a normalised normal quaternion."""
     w, x, y, z = _unit(rng.standard_normal(4))
     return np.array(
         [
@@ -36,7 +36,7 @@ def random_rotation(rng: np.random.Generator) -> Float64[np.ndarray, "3 3"]:
 
 @contract
 def random_direction(rng: np.random.Generator) -> Float64[np.ndarray, " 3"]:
-    """Draws a unit vector uniformly."""
+    """Draw a unit vector uniformly."""
     return _unit(rng.standard_normal(3))
 
 
@@ -70,7 +70,7 @@ def separation_at_contact(
     direction: Float64[np.ndarray, " 3"],
     distances: Float64[np.ndarray, "m n"],
 ) -> float:
-    """Finds how far out the second fragment must stand so that no two atoms are closer than given.
+    """Find how far out the second fragment must stand so that no two atoms are closer than given.
 
     Coming in from infinity along the direction, this is where the first pair of atoms reaches its
     distance.
@@ -109,7 +109,7 @@ def draw_separation(
     *,
     wall: float = 0.8,
 ) -> float:
-    """Draws a separation, more often where the energy varies.
+    """Draw a separation, more often where the energy varies.
 
     With probability 0.45 the closest pair of atoms stands at `wall` to `wall` + 0.6 of its contact
     distance, with 0.30 the separation is uniform from 1.2 contact distances to 8 Å, with 0.25

@@ -15,8 +15,8 @@ from jaxtyping import Float64
 
 from data_pipelines._workers import Failure
 from data_pipelines.labels.labelling import (
+    Geometry,
     Label,
-    Molecule,
     Unlabelled,
     charges_hold,
     label,
@@ -109,7 +109,7 @@ class TrajectoryTask:
 
 
 def relax_methyl_halide(halogen: int) -> RelaxedMonomer | Failure:
-    """Optimises CH3Y, for workers; its atoms are C, H, H, H, Y.
+    """Optimise CH3Y, for workers; its atoms are C, H, H, H, Y.
 
     Args:
         halogen: Atomic number of Y.
@@ -129,7 +129,7 @@ def relax_methyl_halide(halogen: int) -> RelaxedMonomer | Failure:
 def approach(
     molecule: RelaxedMonomer, ion: int, temperature: float, rng: np.random.Generator
 ) -> Float64[np.ndarray, "6 3"]:
-    """Places an ion X⁻ somewhere around a distorted molecule CH3Y.
+    """Place an ion X⁻ somewhere around a distorted molecule CH3Y.
 
     Two times in five the closest pair of atoms stands at 0.8 to 1.4 van-der-Waals contact
     distances, else the ion's distance from the centre of mass is uniform from 1.2 contact distances
@@ -202,7 +202,7 @@ def fragment_charges(
 def check_charges(
     positions: np.ndarray, halogens: tuple[int, int], labelled: Label
 ) -> Label | Failure:
-    """Refuses a label in which an ion that is far away has not its whole charge.
+    """Refuse a label in which an ion that is far away has not its whole charge.
 
     Args:
         positions: Float64 `[6, 3]` in Å.
@@ -222,7 +222,7 @@ def check_charges(
 
 
 def reaction_path(halogens: tuple[int, int]) -> Path:
-    """Follows a path outwards from its middle, for workers.
+    """Follow a path outwards from its middle, for workers.
 
     The three heavy atoms lie on a line and the molecule keeps its threefold axis; the rest is
     optimised at each ξ.
@@ -260,11 +260,11 @@ def reaction_path(halogens: tuple[int, int]) -> Path:
 def _optimise(
     halogens: tuple[int, int], coordinate: float, guess: np.ndarray
 ) -> tuple[np.ndarray, PathPoint] | Failure:
-    """Optimises r(C-X) + r(C-Y) and the hydrogens' radius and height at a given ξ."""
+    """Optimise r(C-X) + r(C-Y) and the hydrogens' radius and height at a given ξ."""
     numbers = numbers_of(halogens)
 
     def evaluate(variables: np.ndarray) -> tuple[float, np.ndarray]:
-        found = require_label(Molecule(numbers, _place(coordinate, variables), CHARGE))
+        found = require_label(Geometry(numbers, _place(coordinate, variables), CHARGE))
         angles = 2 * np.pi * np.arange(3) / 3
         gradient = -np.array(
             [
@@ -290,7 +290,7 @@ def _optimise(
     except Unlabelled as unlabelled:
         return unlabelled.failure
     positions = _place(coordinate, result.x)
-    found = label(Molecule(numbers, positions, CHARGE))
+    found = label(Geometry(numbers, positions, CHARGE))
     if not isinstance(found, Failure):
         found = check_charges(positions, halogens, found)
     if isinstance(found, Failure):
@@ -330,7 +330,7 @@ def restraint(positions: np.ndarray, target: float) -> np.ndarray:
 
 
 def trajectory(task: TrajectoryTask) -> tuple[tuple[np.ndarray, Label | Failure], ...] | Failure:
-    """Runs one trajectory and labels geometries of it, for workers.
+    """Run one trajectory and label geometries of it, for workers.
 
     Args:
         task: What to run.
@@ -343,7 +343,7 @@ def trajectory(task: TrajectoryTask) -> tuple[tuple[np.ndarray, Label | Failure]
     try:
         geometries = list(
             restrained_langevin(
-                Molecule(numbers_of(task.halogens), task.start, CHARGE),
+                Geometry(numbers_of(task.halogens), task.start, CHARGE),
                 lambda positions: restraint(positions, task.coordinate),
                 rng,
                 temperature=task.temperature,
@@ -359,7 +359,7 @@ def trajectory(task: TrajectoryTask) -> tuple[tuple[np.ndarray, Label | Failure]
 def label_geometries(
     task: tuple[tuple[int, int], Sequence[np.ndarray]],
 ) -> tuple[tuple[np.ndarray, Label | Failure], ...]:
-    """Labels geometries and checks their charges, for workers.
+    """Label geometries and check their charges, for workers.
 
     Args:
         task: Atomic numbers of X and Y, and positions in Å.
@@ -371,7 +371,7 @@ def label_geometries(
     numbers = numbers_of(halogens)
     results: list[tuple[np.ndarray, Label | Failure]] = []
     for positions in geometries:
-        found = label_all([Molecule(numbers, positions, CHARGE)])
+        found = label_all([Geometry(numbers, positions, CHARGE)])
         results.append(
             (
                 positions,

@@ -18,7 +18,7 @@ _NUMBERS = (1, 2)
 
 
 def draw_two_atoms(rng: np.random.Generator, spread: float) -> Structure:
-    """Draws two atoms in a random direction, the first one in a cube of 1 Å.
+    """Draw two atoms in a random direction, the first one in a cube of 1 Å.
 
     Args:
         rng: Source of randomness.
@@ -35,7 +35,7 @@ def draw_two_atoms(rng: np.random.Generator, spread: float) -> Structure:
 def place_two_atoms(
     first: Float64[np.ndarray, " 3"], vector: Float64[np.ndarray, " 3"]
 ) -> Structure:
-    """Makes the structure of two atoms.
+    """Make the structure of two atoms.
 
     Args:
         first: Position of the first atom in Å.
@@ -59,7 +59,7 @@ def place_two_atoms(
 
 
 def draw_charge_and_dipole(rng: np.random.Generator, spread: float) -> Structure:
-    """Draws a charge and a dipole in random directions, the dipole in a cube of 1 Å.
+    """Draw a charge and a dipole in random directions, the dipole in a cube of 1 Å.
 
     Args:
         rng: Source of randomness.
@@ -79,7 +79,7 @@ def place_charge_and_dipole(
     vector: Float64[np.ndarray, " 3"],
     direction: Float64[np.ndarray, " 3"],
 ) -> Structure:
-    """Makes the structure of a charge and a dipole.
+    """Make the structure of a charge and a dipole.
 
     Args:
         dipole: Position of the dipole in Å.

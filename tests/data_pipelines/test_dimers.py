@@ -150,7 +150,7 @@ def test_dropped_labels_are_counted_by_pair_and_reason() -> None:
         monomers=("hydrogen_chloride", "fluoride"), per_pair=20, per_monomer=0, curves_per_pair=0
     )
     made = make_dimers(settings, workers=2)
-    counter = made.counts["hydrogen_chloride+fluoride"]
+    counter = made.notes["counts"]["hydrogen_chloride+fluoride"]
     assert sum(counter.values()) == 20
     assert set(counter) - {"kept"} <= {"unconverged", "charge", "crash", "timeout"}
     assert counter["kept"] < 20
@@ -165,7 +165,7 @@ def test_labels_that_take_too_long_are_counted() -> None:
         time_limit=1e-9,
     )
     made = make_dimers(settings, workers=1)
-    assert [dict(counter) for counter in made.counts.values()] == [{"timeout": 1}] * 2
+    assert [dict(counter) for counter in made.notes["counts"].values()] == [{"timeout": 1}] * 2
     assert not any(made.splits.values())
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from data_pipelines._workers import Failure
 from data_pipelines.labels.labelling import (
+    Geometry,
     Label,
-    Molecule,
     charges_hold,
     label,
     label_groups,
@@ -17,21 +17,21 @@ from data_pipelines.labels.labelling import (
 
 pytest.importorskip("tblite")
 
-WATER = Molecule(
+WATER = Geometry(
     np.array([8, 1, 1], np.int32),
     np.array([[0.0, 0.0, 0.05], [0.8, 0.0, 0.59], [-0.76, 0.1, 0.55]]),
     0,
 )
 
 
-def labelled(molecule: Molecule) -> Label:
+def labelled(molecule: Geometry) -> Label:
     found = label(molecule)
     assert isinstance(found, Label)
     return found
 
 
-def moved(molecule: Molecule, positions: np.ndarray) -> Molecule:
-    return Molecule(molecule.atomic_numbers, positions, molecule.total_charge)
+def moved(molecule: Geometry, positions: np.ndarray) -> Geometry:
+    return Geometry(molecule.atomic_numbers, positions, molecule.total_charge)
 
 
 def test_forces_are_minus_the_gradient_of_the_energy() -> None:
@@ -56,31 +56,29 @@ def test_energy_and_forces_turn_with_the_molecule() -> None:
 def test_charges_add_up_to_the_total_charge() -> None:
     ammonium = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 0.6
     numbers = np.array([7, 1, 1, 1, 1], np.int32)
-    found = labelled(Molecule(numbers, np.concatenate([np.zeros((1, 3)), ammonium]), 1))
+    found = labelled(Geometry(numbers, np.concatenate([np.zeros((1, 3)), ammonium]), 1))
     assert found.charges.sum() == pytest.approx(1.0, abs=1e-8)
 
 
 def test_equal_charges_repel_like_coulomb() -> None:
     # Two chlorides at 30 Å: e²/(4πε₀·30 Å) = 0.479988 eV. GFN2-xTB damps it by 0.15% there.
-    ion = labelled(Molecule(np.array([17], np.int32), np.zeros((1, 3)), -1))
+    ion = labelled(Geometry(np.array([17], np.int32), np.zeros((1, 3)), -1))
     apart = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 30.0]])
-    pair = labelled(Molecule(np.array([17, 17], np.int32), apart, -2))
+    pair = labelled(Geometry(np.array([17, 17], np.int32), apart, -2))
     assert pair.energy - 2 * ion.energy == pytest.approx(0.479988, rel=2e-3)
 
 
 def test_an_unconverged_field_is_a_failure_not_an_exception() -> None:
     positions = np.concatenate([np.array([[0.0, 0.0, 8.0]]), WATER.positions])
-    found = label(Molecule(np.array([11, 8, 1, 1], np.int32), positions, 1))
+    found = label(Geometry(np.array([11, 8, 1, 1], np.int32), positions, 1))
     assert isinstance(found, Failure)
     assert found.reason == "unconverged"
 
 
 def test_groups_are_labelled_in_workers_exactly_as_here() -> None:
     groups = [(WATER, moved(WATER, WATER.positions * (1 + 0.01 * i))) for i in range(3)]
-    results = dict(label_groups(groups, workers=2))
-    assert sorted(results) == [0, 1, 2]
-    for number, group in enumerate(groups):
-        labels = results[number]
+    results = label_groups(groups, workers=2)
+    for labels, group in zip(results, groups, strict=True):
         assert isinstance(labels, tuple)
         for found, molecule in zip(labels, group, strict=True):
             expected = labelled(molecule)

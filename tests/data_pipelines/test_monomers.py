@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data_pipelines.labels.labelling import Molecule, label
+from data_pipelines.labels.labelling import Geometry, label
 from data_pipelines.sampling.monomers import (
     BOLTZMANN,
     MASSES,
@@ -68,7 +68,7 @@ def test_mean_energy_of_distortions_is_half_kt_for_each_mode() -> None:
     rng, temperature = np.random.default_rng(0), 100.0
     energies = []
     for _ in range(200):
-        found = label(Molecule(water.atomic_numbers, distort(water, temperature, rng), 0))
+        found = label(Geometry(water.atomic_numbers, distort(water, temperature, rng), 0))
         energies.append(getattr(found, "energy") - water.label.energy)  # noqa: B009
     expected = 3 * BOLTZMANN * temperature / 2
     assert np.mean(energies) == pytest.approx(expected, rel=0.2)

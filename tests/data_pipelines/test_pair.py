@@ -36,7 +36,7 @@ def test_the_seed_of_the_data_set_gives_its_dimers_again(
 def test_what_is_not_labelled_is_replaced(
     pair: list[Structure], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from data_pipelines.sampling import dimers as dimer_sampling
+    from data_pipelines.sampling.dimers import making as dimer_sampling
 
     finish, calls = dimer_sampling._finish, 0
 

@@ -15,7 +15,7 @@ from builders import load_all, records
 
 from data_pipelines import build, metadata
 from data_pipelines._workers import Failure
-from data_pipelines.labels.labelling import Label, Molecule, label
+from data_pipelines.labels.labelling import Geometry, Label, label
 from data_pipelines.sampling import cumulene as cumulene
 from data_pipelines.sampling import sn2 as sn2
 from data_pipelines.sampling.langevin import langevin
@@ -147,7 +147,7 @@ def test_cumulene_is_labelled_and_split_by_trajectory(place: Path) -> None:
     groups = [{s.group for s in splits[split]} for split in ("train", "validation", "test")]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 5
     first = splits["train"][0]
-    again = label(Molecule(first.atomic_numbers, first.positions, 0))
+    again = label(Geometry(first.atomic_numbers, first.positions, 0))
     assert isinstance(again, Label)
     assert again.energy == pytest.approx(first.energy, abs=1e-8)
     np.testing.assert_allclose(again.forces, first.forces, atol=1e-7)

@@ -134,11 +134,11 @@ def _relaxed(
 
 def _labels(molecules: Sequence[_Molecule]) -> np.ndarray:
     from data_pipelines._workers import Failure
-    from data_pipelines.labels.labelling import Molecule, label_groups
+    from data_pipelines.labels.labelling import Geometry, label_groups
 
     energies = np.full(len(molecules), np.nan)
-    groups = [[Molecule(*molecule)] for molecule in molecules]
-    for i, found in label_groups(groups, workers=1):
+    groups = [[Geometry(*molecule)] for molecule in molecules]
+    for i, found in enumerate(label_groups(groups, workers=1)):
         if not isinstance(found, Failure):
             energies[i] = found[0].energy
     return _interaction(energies.tolist())

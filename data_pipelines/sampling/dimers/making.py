@@ -1,0 +1,155 @@
+"""Labels of the data set `dimers`, and which of them hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from data_pipelines._workers import Failure, run_all
+from data_pipelines.labels.labelling import Label, charges_hold, label_groups
+from data_pipelines.labels.tally import Tally
+from data_pipelines.sampling.dimers.plans import SHARES, Plan, Plans
+from data_pipelines.sampling.dimers.settings import PAIR_NUMBERS, DimerSettings, Pair
+from data_pipelines.sampling.monomers import MONOMERS, RelaxedMonomer
+from data_pipelines.structure import LabelledStructures, Structure
+from efa_zoo.base.errors import DataError
+
+_RELAX_LIMIT = 300.0
+
+
+def make_dimers(settings: DimerSettings, *, workers: int) -> LabelledStructures:
+    """Draw, label, check and split the data set.
+
+    Args:
+        settings: What to build.
+        workers: Number of worker processes for the labels.
+
+    Returns:
+        The labelled structures. The notes have, for each pair or monomer, the numbers of structures
+        kept and dropped, by reason, as `counts`, and the same of points of scans as `curve_counts`.
+
+    Raises:
+        DataError: If a monomer could not be optimised.
+    """
+    relaxed = _relax(settings.monomers, workers)
+    plans = list(Plans(settings, relaxed))
+    splits: dict[str, list[tuple[str, Structure]]] = {
+        name: [] for name in (*SHARES, "transfer", "curves")
+    }
+    tally, curve_tally = Tally("structures"), Tally("points of scans")
+    for plan, outcome in zip(plans, _label(plans, relaxed, settings, workers), strict=True):
+        (tally if plan.curve < 0 else curve_tally).count(plan.group, outcome)
+        if not isinstance(outcome, Failure):
+            splits[plan.split].append((plan.key, outcome))
+    tally.log()
+    curve_tally.log()
+    return LabelledStructures(splits, {"counts": tally.counts, "curve_counts": curve_tally.counts})
+
+
+def make_pair(pair: Pair, count: int, *, seed: int, workers: int) -> list[Structure]:
+    """Draw and label dimers of one pair, as the data set does, until enough of them hold.
+
+    Args:
+        pair: Names from `MONOMERS`, in any order.
+        count: Number of dimers wanted, at least 1.
+        seed: Of everything random; that of the data set gives its dimers again.
+        workers: Number of worker processes for the labels.
+
+    Returns:
+        The labelled dimers.
+
+    Raises:
+        DataError: If a name is unknown, the pair cannot be labelled, a monomer could not be
+            optimised, or hardly any label holds.
+    """
+    if count < 1:
+        raise DataError(f"count: got {count}, expected at least 1")
+    DimerSettings(monomers=pair, seed=seed)  # refuses unknown names
+    pair = pair if pair in PAIR_NUMBERS else (pair[1], pair[0])
+    if pair not in PAIR_NUMBERS:
+        raise DataError(f"pair: got {' and '.join(pair)}, for which GFN2-xTB hardly converges")
+    relaxed = _relax(sorted(set(pair)), workers)
+    kept: list[Structure] = []
+    tried = 0
+    while len(kept) < count:
+        if tried > 4 * count:
+            raise DataError(
+                f"pair: {len(kept)} of {tried} dimers of {' and '.join(pair)} could be labelled, "
+                f"expected {count}"
+            )
+        total = tried + count - len(kept)
+        settings = DimerSettings(
+            monomers=pair, per_pair=total, per_monomer=0, curves_per_pair=0, seed=seed
+        )
+        planned = list(Plans(settings, relaxed).dimers(pair))[tried:]
+        outcomes = _label(planned, relaxed, settings, workers)
+        kept += [outcome for outcome in outcomes if not isinstance(outcome, Failure)]
+        tried = total
+    return kept
+
+
+def _relax(names: Sequence[str], workers: int) -> dict[str, RelaxedMonomer]:
+    outcomes = run_all(
+        "data_pipelines.sampling.monomers:relax",
+        [MONOMERS[name] for name in names],
+        workers=workers,
+        time_limit=_RELAX_LIMIT,
+        title="monomers",
+    )
+    for name, outcome in zip(names, outcomes, strict=True):
+        if isinstance(outcome, Failure):
+            raise DataError(f"monomer {name}: {outcome.reason}, {outcome.detail}")
+    return dict(zip(names, outcomes, strict=True))
+
+
+def _label(
+    plans: Sequence[Plan],
+    relaxed: Mapping[str, RelaxedMonomer],
+    settings: DimerSettings,
+    workers: int,
+) -> list[Structure | Failure]:
+    labels = label_groups(
+        [plan.geometries for plan in plans],
+        workers=workers,
+        time_limit=settings.time_limit,
+        title="labels",
+    )
+    return [_finish(plan, found, relaxed) for plan, found in zip(plans, labels, strict=True)]
+
+
+def _finish(
+    plan: Plan,
+    labels: tuple[Label, ...] | Failure,
+    relaxed: Mapping[str, RelaxedMonomer],
+) -> Structure | Failure:
+    """Turn labels into a structure, unless a fragment's charge is wrong."""
+    if isinstance(labels, Failure):
+        return labels
+    whole = plan.geometries[0]
+    sizes = [len(positions) for positions in plan.positions]
+    fragment = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+    charges = np.array([labels[0].charges[fragment == i].sum() for i in range(2)])
+    if len(sizes) == 1:
+        energies = [labels[0].energy, 0.0]
+    elif plan.curve >= 0:
+        energies = [relaxed[name].label.energy for name in plan.names]
+    else:
+        energies = [part.energy for part in labels[1:]]
+    if len(sizes) == 2 and not charges_hold(charges, plan.formal_charges, plan.separation):
+        return Failure("charge", f"fragment charges {charges}")
+    return Structure(
+        atomic_numbers=whole.atomic_numbers,
+        positions=whole.positions,
+        energy=labels[0].energy,
+        forces=labels[0].forces,
+        total_charge=whole.total_charge,
+        monomers=plan.names,
+        fragment=fragment,
+        separation=plan.separation,
+        closest_contact=plan.contact,
+        fragment_energies=np.array(energies),
+        fragment_charges=charges,
+        formal_charges=plan.formal_charges,
+        curve=plan.curve,
+    )

@@ -62,12 +62,12 @@ class Assembly:
         return np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
 
 
-def centered(
-    species: Sequence[Species], positions: Float64[np.ndarray, "atoms 3"]
-) -> Float64[np.ndarray, "atoms 3"]:
-    """Move the centre of mass of molecules to the origin."""
-    masses = np.array([MASSES[z] for one in species for z in one.atomic_numbers])
-    return positions - masses @ positions / masses.sum()
+def center_of_mass(
+    numbers: Int32[np.ndarray, " atoms"], positions: Float64[np.ndarray, "atoms 3"]
+) -> Float64[np.ndarray, " 3"]:
+    """Compute the centre of mass of atoms in Å."""
+    masses = np.array([MASSES[int(z)] for z in numbers])
+    return masses @ positions / masses.sum()
 
 
 def scatter(
@@ -90,16 +90,20 @@ def scatter(
     """
     placed = [_turned(species[0], geometries[0], rng)]
     for i in range(1, len(species)):
-        before = species[:i]
-        origin = np.concatenate(placed) - np.concatenate(placed).mean(axis=0)
-        origin = centered(before, origin)
-        placed = _divided(before, origin)
+        before = Assembly(tuple(species[:i]), tuple(placed))
+        center = center_of_mass(before.atomic_numbers, before.positions)
+        placed = [positions - center for positions in placed]
         added = _turned(species[i], geometries[i], rng)
         direction = random_direction(rng)
         # Equal charges only repel: nothing is to be learnt from pressing them together.
-        alike = species[i].charge * sum(one.charge for one in before) > 0
+        alike = species[i].charge * before.charge > 0
         separation = draw_separation(
-            origin, added, direction, _contacts(before, species[i]), rng, wall=1.0 if alike else _WALL
+            np.concatenate(placed),
+            added,
+            direction,
+            contact_distances(before.atomic_numbers, species[i].numbers),
+            rng,
+            wall=1.0 if alike else _WALL,
         )
         placed.append(added + separation * direction)
     return Assembly(tuple(species), tuple(placed))
@@ -124,8 +128,11 @@ def pack(
     for i in range(1, len(species)):
         added = _turned(species[i], geometries[i], rng)
         direction = random_direction(rng)
-        contacts = _contacts(species[:i], species[i]) * rng.uniform(*_PACKED)
-        distance = separation_at_contact(np.concatenate(placed), added, direction, contacts)
+        before = Assembly(tuple(species[:i]), tuple(placed))
+        contacts = contact_distances(before.atomic_numbers, species[i].numbers)
+        distance = separation_at_contact(
+            before.positions, added, direction, contacts * rng.uniform(*_PACKED)
+        )
         placed.append(added + distance * direction)
     return Assembly(tuple(species), tuple(placed))
 
@@ -133,18 +140,9 @@ def pack(
 def _turned(
     species: Species, positions: Float64[np.ndarray, "atoms 3"], rng: np.random.Generator
 ) -> Float64[np.ndarray, "atoms 3"]:
-    return centered([species], positions) @ random_rotation(rng).T
-
-
-def _divided(
-    species: Sequence[Species], positions: Float64[np.ndarray, "atoms 3"]
-) -> list[Float64[np.ndarray, "_ 3"]]:
-    sizes = [len(one.atomic_numbers) for one in species]
-    return np.split(positions, np.cumsum(sizes)[:-1])
-
-
-def _contacts(before: Sequence[Species], added: Species) -> Float64[np.ndarray, "m n"]:
-    return contact_distances(np.concatenate([one.numbers for one in before]), added.numbers)
+    """Turn at random, with the centre of mass at the origin."""
+    center = center_of_mass(species.numbers, positions)
+    return (positions - center) @ random_rotation(rng).T
 
 
 def distances_between(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from data_pipelines._workers import Failure
-from data_pipelines.labels.labelling import Label, Molecule, Unlabelled, label, label_all
+from data_pipelines.labels.labelling import Geometry, Label, label, label_all
 from data_pipelines.sampling.langevin import langevin
 from data_pipelines.sampling.monomers import MASSES
 from data_pipelines.sampling.organic import conformers
@@ -106,6 +106,10 @@ class Sample:
     labels: tuple[Label, ...]
 
 
+_Geometry = tuple[str, np.ndarray | Failure]
+"""A way and where it led: positions in Å."""
+
+
 def sample_molecule(task: MoleculeTask) -> tuple[Sample | Failure, ...]:
     """Draw a conformer and geometries around it, and label them.
 
@@ -121,16 +125,18 @@ def sample_molecule(task: MoleculeTask) -> tuple[Sample | Failure, ...]:
         return (molecule,)
     start = conformers.positions_of(molecule)
 
-    def geometries() -> Iterator[tuple[str, np.ndarray]]:
+    def geometries() -> Iterator[_Geometry]:
         yield "conformer", start
         if len(start) == 1:
             return
-        walk = list(_walk(Assembly((task.species,), (start,)), task.sampling, _TEMPERATURES, rng))
+        walk = _walk(whole, task.sampling, _TEMPERATURES, rng)
         yield from walk
-        relaxed = [positions for way, positions in walk if way == "relaxation"]
-        moving = [positions for _, positions in walk]
+        moving = [found for _, found in walk if not isinstance(found, Failure)]
+        relaxed = [found for way, found in walk if way == "relaxation"][-1]
+        if isinstance(relaxed, Failure):
+            return
         for _ in range(task.sampling.turned):
-            turned = conformers.turn(molecule, relaxed[-1], rng)
+            turned = conformers.turn(molecule, relaxed, rng)
             if turned is not None:
                 yield "turn", turned
         for _ in range(task.sampling.stretched):
@@ -154,7 +160,7 @@ def sample_assembly(task: AssemblyTask) -> tuple[Sample | Failure, ...]:
     build = pack if task.packed else scatter
     start = build(task.species, task.geometries, rng)
     if task.sampling is None:
-        drawn: Iterable[tuple[str, np.ndarray]] = [("placed", start.positions)]
+        drawn: list[_Geometry] = [("placed", start.positions)]
     else:
         if len(task.species) >= _STIRRED:
             start = _stirred(start, rng)
@@ -167,21 +173,21 @@ def _walk(
     sampling: Sampling,
     temperatures: tuple[float, float],
     rng: np.random.Generator,
-) -> Iterator[tuple[str, np.ndarray]]:
+) -> list[_Geometry]:
     """Relax and then heat."""
-    surface = Surface(Molecule(start.atomic_numbers, start.positions, start.charge))
-    path = surface.descend(sampling.descent)
-    between = min(sampling.relaxed, len(path)) - 1
-    for i in sorted(rng.choice(len(path) - 1, between, replace=False)) if between > 0 else ():
-        yield "relaxation", path[i]
-    yield "relaxation", path[-1]
+    surface = Surface(Geometry(start.atomic_numbers, start.positions, start.charge))
+    descent = surface.descend(sampling.descent)
+    if descent.failure is not None:
+        return [("relaxation", descent.failure)]
+    path = descent.positions
+    between = rng.permutation(len(path) - 1)[: sampling.relaxed - 1]
+    found: list[_Geometry] = [("relaxation", path[i]) for i in (*sorted(between), -1)]
     if sampling.frames:
         temperature = float(rng.uniform(*temperatures))
-        frames = surface.wander(
-            path[-1], rng, temperature=temperature, record=sampling.record
-        )
-        for positions in frames:
-            yield "langevin", positions
+        frames = surface.wander(path[-1], rng, temperature=temperature, record=sampling.record)
+        found += [("langevin", positions) for positions in frames.positions]
+        found += [("langevin", frames.failure)] if frames.failure is not None else []
+    return found
 
 
 def _stirred(start: Assembly, rng: np.random.Generator) -> Assembly:
@@ -206,18 +212,14 @@ def _stirred(start: Assembly, rng: np.random.Generator) -> Assembly:
 
 
 def _labelled(
-    whole: Assembly,
-    geometries: Iterable[tuple[str, np.ndarray]],
-    rng: np.random.Generator,
-    *,
-    fragments: bool,
+    whole: Assembly, geometries: Iterable[_Geometry], rng: np.random.Generator, *, fragments: bool
 ) -> Iterator[Sample | Failure]:
-    try:
-        for way, positions in geometries:
-            turned = (positions - positions.mean(axis=0)) @ random_rotation(rng).T
-            yield _checked(whole, way, turned, fragments=fragments)
-    except Unlabelled as unlabelled:
-        yield unlabelled.failure
+    for way, found in geometries:
+        if isinstance(found, Failure):
+            yield found
+            continue
+        turned = (found - found.mean(axis=0)) @ random_rotation(rng).T
+        yield _checked(whole, way, turned, fragments=fragments)
 
 
 def _checked(
@@ -225,7 +227,7 @@ def _checked(
 ) -> Sample | Failure:
     """Label a geometry, unless the label cannot be trusted."""
     numbers, membership = whole.atomic_numbers, whole.membership
-    found = label(Molecule(numbers, positions, whole.charge))
+    found = label(Geometry(numbers, positions, whole.charge))
     if isinstance(found, Failure):
         return found
     largest = float(np.abs(found.forces).max())
@@ -239,8 +241,8 @@ def _checked(
         first = membership == 0
         parts = label_all(
             [
-                Molecule(numbers[first], positions[first], int(formal[0])),
-                Molecule(numbers[~first], positions[~first], int(formal[1:].sum())),
+                Geometry(numbers[first], positions[first], int(formal[0])),
+                Geometry(numbers[~first], positions[~first], int(formal[1:].sum())),
             ]
         )
         if isinstance(parts, Failure):

@@ -56,7 +56,7 @@ class Species:
 @functools.cache
 def smiles_by_family() -> Mapping[str, tuple[str, ...]]:
     """Read the SMILES of all molecules as they stand in `molecules.toml`."""
-    file = resources.files(__package__).joinpath("molecules.toml")
+    file = resources.files("data_pipelines.sampling.organic").joinpath("molecules.toml")
     families = tomllib.loads(file.read_text(encoding="utf-8"))
     return {family: tuple(text.split()) for family, text in families.items()}
 
@@ -75,11 +75,12 @@ def parse(smiles: str, family: str = "", number: int = -1) -> Species:
     Raises:
         DataError: If RDKit cannot read it, it has unpaired electrons or several parts.
     """
-    from rdkit import Chem
+    from rdkit import Chem, rdBase
     from rdkit.Chem import rdMolDescriptors
 
-    read = Chem.MolFromSmiles(smiles)
-    if read is None:
+    with rdBase.BlockLogs():
+        read = Chem.MolFromSmiles(smiles)
+    if not read:
         raise DataError(f"SMILES: got {smiles!r}, which RDKit cannot read")
     whole = Chem.AddHs(read)
     atomic_numbers = tuple(atom.GetAtomicNum() for atom in whole.GetAtoms())

@@ -7,13 +7,14 @@ tightly than labels do and starts every field from the last one, which takes 40%
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.optimize
 from jaxtyping import Float64
 
 from data_pipelines._workers import Failure
-from data_pipelines.labels.labelling import BOHR, HARTREE, METHOD, Molecule, Unlabelled
+from data_pipelines.labels.labelling import BOHR, HARTREE, METHOD, Geometry, Unlabelled
 from data_pipelines.sampling.langevin import langevin
 from data_pipelines.sampling.monomers import MASSES
 
@@ -28,22 +29,35 @@ _MAX_ITERATIONS = 250
 _CONVERGED = 0.01  # eV/Å
 
 
-class Surface:
-    """Energies and forces of one molecule at positions that differ little from call to call.
+@dataclass(frozen=True)
+class Path:
+    """Where a surface led.
 
-    Args:
-        molecule: The molecule at its first positions.
+    Attributes:
+        positions: In Å, each float64 `[atoms, 3]`.
+        failure: Why there are no more, None if there are all.
     """
 
-    def __init__(self, molecule: Molecule) -> None:
+    positions: tuple[Float64[np.ndarray, "atoms 3"], ...]
+    failure: Failure | None
+
+
+class Surface:
+    """Energies and forces at positions that differ little from call to call.
+
+    Args:
+        geometry: Atoms at their first places.
+    """
+
+    def __init__(self, geometry: Geometry) -> None:
         from tblite.interface import Calculator
 
-        self.molecule = molecule
+        self.geometry = geometry
         self._calculator = Calculator(
             METHOD,
-            molecule.atomic_numbers,
-            molecule.positions / BOHR,
-            charge=float(molecule.total_charge),
+            geometry.atomic_numbers,
+            geometry.positions / BOHR,
+            charge=float(geometry.total_charge),
         )
         self._calculator.set("verbosity", 0)
         self._calculator.set("accuracy", _ACCURACY)
@@ -78,18 +92,15 @@ class Surface:
             raise Unlabelled(Failure("unconverged", "energy or forces are not finite"))
         return energy, forces
 
-    def descend(self, steps: int) -> list[Float64[np.ndarray, "atoms 3"]]:
+    def descend(self, steps: int) -> Path:
         """Go downhill (L-BFGS).
 
         Args:
             steps: Iterations at most.
 
         Returns:
-            Positions in Å after each iteration, the last of them nearest to a minimum; the start
-            alone where forces vanish.
-
-        Raises:
-            Unlabelled: As on calling.
+            Positions after each iteration, the last of them nearest to a minimum; the first
+            positions alone where forces vanish.
         """
         path: list[np.ndarray] = []
 
@@ -97,15 +108,18 @@ class Surface:
             energy, forces = self(flat.reshape(-1, 3))
             return energy, -forces.ravel()
 
-        scipy.optimize.minimize(
-            evaluate,
-            self.molecule.positions.ravel(),
-            jac=True,
-            method="L-BFGS-B",
-            callback=lambda flat: path.append(flat.reshape(-1, 3).copy()),
-            options={"maxiter": steps, "gtol": _CONVERGED},
-        )
-        return path or [self.molecule.positions]
+        try:
+            scipy.optimize.minimize(
+                evaluate,
+                self.geometry.positions.ravel(),
+                jac=True,
+                method="L-BFGS-B",
+                callback=lambda flat: path.append(flat.reshape(-1, 3).copy()),
+                options={"maxiter": steps, "gtol": _CONVERGED},
+            )
+        except Unlabelled as unlabelled:
+            return Path(tuple(path), unlabelled.failure)
+        return Path(tuple(path) or (self.geometry.positions,), None)
 
     def wander(
         self,
@@ -114,7 +128,7 @@ class Surface:
         *,
         temperature: float,
         record: Sequence[int],
-    ) -> list[Float64[np.ndarray, "atoms 3"]]:
+    ) -> Path:
         """Run Langevin dynamics.
 
         Args:
@@ -124,13 +138,11 @@ class Surface:
             record: Steps whose positions are wanted, ascending, from 1.
 
         Returns:
-            Positions in Å after each of these steps, fewer if the field does not converge on the
-            way.
+            Positions after each of these steps.
         """
-        found: list[np.ndarray] = []
         frames = langevin(
             start,
-            np.array([MASSES[int(z)] for z in self.molecule.atomic_numbers]),
+            np.array([MASSES[int(z)] for z in self.geometry.atomic_numbers]),
             lambda positions: self(positions)[1],
             rng,
             temperature=temperature,
@@ -138,8 +150,10 @@ class Surface:
             friction=FRICTION,
             record=record,
         )
+        found: list[np.ndarray] = []
         try:
-            found.extend(frames)
-        except Unlabelled:
-            self._last = None
-        return found
+            for positions in frames:
+                found.append(positions)
+        except Unlabelled as unlabelled:
+            return Path(tuple(found), unlabelled.failure)
+        return Path(tuple(found), None)

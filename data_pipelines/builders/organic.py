@@ -66,9 +66,9 @@ class Organic(QuantumBuilder):
         SettingsConfig(name="full", description="All molecules.", settings=OrganicSettings()),
         SettingsConfig(
             name="small",
-            description="All molecules, a tenth of the structures.",
+            description="All molecules, a tenth of the structures of each.",
             settings=OrganicSettings(
-                conformers=1.0, sampling=_SMALL, assemblies=assembly_series(0.1)
+                conformers=1.0, sampling=_SMALL, assemblies=assembly_series(0.06)
             ),
         ),
         SettingsConfig(

@@ -19,7 +19,7 @@ from data_pipelines.sampling.placement import (
     separation_at_contact,
 )
 
-CHARGE_TOLERANCES = ((2.2, 0.15), (3.0, 0.05), (4.0, 0.01))
+CHARGE_TOLERANCES = ((2.5, 0.15), (3.0, 0.05), (4.0, 0.01))
 """Distances in Å, and how much charge in e molecules that are further from all others may lack or
 have too much. Closer ones share charge in truth; of pairs that GFN2-xTB gets right, half are within
 a tenth of this."""

@@ -155,7 +155,9 @@ def force_field(
     unit = ENERGY_UNITS["kcal/mol"]
 
     def forces(positions: Float64[np.ndarray, "atoms 3"]) -> Float64[np.ndarray, "atoms 3"]:
-        gradient = np.array(field.CalcGrad(positions.ravel().tolist()))
+        flat = positions.ravel().tolist()
+        field.CalcEnergy(flat)  # without it the gradient is made of the distances of before
+        gradient = np.array(field.CalcGrad(flat))
         return -unit * gradient.reshape(-1, 3)
 
     return forces

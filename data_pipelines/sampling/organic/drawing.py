@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from data_pipelines._workers import Failure
-from data_pipelines.labels.labelling import Geometry, Label, label, label_all
+from data_pipelines.labels.labelling import Geometry, Label, label
 from data_pipelines.sampling.langevin import langevin
 from data_pipelines.sampling.monomers import MASSES
 from data_pipelines.sampling.organic import conformers
@@ -23,6 +23,7 @@ LARGEST_FORCE = 20.0
 
 _TEMPERATURES = (300.0, 1000.0)
 _COOL = (200.0, 500.0)
+_CHANGED = 0.5
 _STIRRED = 6
 _STIRRING = (300.0, 1000)  # K, steps
 
@@ -98,7 +99,8 @@ class Sample:
     Attributes:
         way: How it was found: `conformer`, `relaxation`, `langevin`, `turn`, `stretch` or `placed`.
         positions: Float64 `[atoms, 3]` in Å.
-        labels: Of the whole, and of the first molecule and of all others where they were asked for.
+        labels: Of the whole, and of the first molecule and of all others where they were asked for,
+            unless a proton or the like has gone over to another molecule.
     """
 
     way: str
@@ -236,16 +238,17 @@ def _checked(
     formal = np.array([one.charge for one in whole.species], np.int32)
     if not charges_keep(found.charges, formal, positions, membership):
         return Failure("charge", f"{np.bincount(membership, found.charges)}, formally {formal}")
-    labels = (found,)
-    if fragments:
-        first = membership == 0
-        parts = label_all(
-            [
-                Geometry(numbers[first], positions[first], int(formal[0])),
-                Geometry(numbers[~first], positions[~first], int(formal[1:].sum())),
-            ]
-        )
-        if isinstance(parts, Failure):
-            return parts
-        labels += parts
-    return Sample(way, positions, labels)
+    excess = np.bincount(membership, found.charges) - formal
+    if not fragments or np.abs(excess).max() > _CHANGED:
+        return Sample(way, positions, (found,))
+    labels = [found]
+    for part in (slice(None, 1), slice(1, None)):
+        inside = np.isin(membership, np.arange(len(formal))[part])
+        alone = label(Geometry(numbers[inside], positions[inside], int(formal[part].sum())))
+        if isinstance(alone, Failure):
+            return alone
+        members = membership[inside] - membership[inside][0]
+        if not charges_keep(alone.charges, formal[part], positions[inside], members):
+            return Failure("charge", f"{np.bincount(members, alone.charges)} without the others")
+        labels.append(alone)
+    return Sample(way, positions, tuple(labels))

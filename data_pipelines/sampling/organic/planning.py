@@ -88,7 +88,7 @@ def assembly_series(scale: float) -> dict[str, AssemblySeries]:
         "dimers": AssemblySeries(count(75000), (2, 2), 44),
         "moving_dimers": AssemblySeries(count(4000), (2, 2), 36, sampling=_MOVING),
         "trimers": AssemblySeries(count(15000), (3, 3), 48),
-        "moving_trimers": AssemblySeries(count(1000), (3, 3), 40, sampling=_MOVING),
+        "moving_trimers": AssemblySeries(count(600), (3, 3), 40, sampling=_MOVING),
         "solvated": AssemblySeries(count(3000), (2, 9), 40, solvent=True, sampling=_MOVING),
         "droplets": AssemblySeries(count(500), (10, 30), 90, solvent=True, sampling=_LARGE),
         "water_clusters": AssemblySeries(

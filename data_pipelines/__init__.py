@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from data_pipelines.builders.structures import add_file
     from data_pipelines.datasets import BUILDERS, build, load_split, metadata
-    from data_pipelines.files.reading import FileOptions, read_structures
+    from data_pipelines.files.options import FileOptions
+    from data_pipelines.files.reading import read_structures
     from data_pipelines.location import data_directory
     from data_pipelines.splitting import SplitOptions
     from data_pipelines.structure import Structure
@@ -31,7 +32,7 @@ __all__ = [
 
 _HOMES = {
     "BUILDERS": "data_pipelines.datasets",
-    "FileOptions": "data_pipelines.files.reading",
+    "FileOptions": "data_pipelines.files.options",
     "SplitOptions": "data_pipelines.splitting",
     "Structure": "data_pipelines.structure",
     "add_file": "data_pipelines.builders.structures",

@@ -66,8 +66,7 @@ def build(
         DataError: If there is no such data set or config, a package is missing, or a molecule that
             the data set is made of could not be optimised.
     """
-    name, slash, inline = name.partition("/")
-    config = inline if slash else config
+    name, config = _split(name, config)
     if name == "structures":
         raise DataError(
             "data set structures: is made of files, expected `efa-zoo data add FILE --name NAME`"
@@ -144,9 +143,15 @@ def _quiet_absl() -> Generator[None]:
         absl_logger.setLevel(level)
 
 
-def _builder_class(name: str) -> Any:
-    if name not in BUILDERS:
+def _split(name: str, config: str) -> tuple[str, str]:
+    """Take a name that may say the configuration too apart."""
+    builder, slash, inline = name.partition("/")
+    if builder not in BUILDERS:
         raise DataError(f"data set: got {name!r}, expected one of {sorted(BUILDERS)}")
+    return builder, inline if slash else config
+
+
+def _builder_class(name: str) -> Any:
     module, _, attribute = BUILDERS[name].partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
@@ -220,14 +225,11 @@ def metadata(
 
 def _find(name: str, data_dir: str | os.PathLike[str] | None, config: str) -> Path:
     """Find the newest version of a built data set."""
-    builder, slash, inline = name.partition("/")
-    if builder not in BUILDERS:
-        raise DataError(f"data set: got {name!r}, expected one of {sorted(BUILDERS)}")
-    chosen = inline if slash else config
+    builder, chosen = _split(name, config)
     place = data_directory(data_dir) / builder / chosen
     versions = finished_versions(place)
     if not versions:
-        if builder == "structures" and not slash:
+        if builder == "structures" and "/" not in name:
             added = sorted(f"structures/{folder.name}" for folder in place.parent.glob("*/"))
             raise DataError(
                 f"data set: got {name!r}, expected structures/NAME, one of {added or 'none so far'}"

@@ -72,7 +72,7 @@ outside of matrix products, such as sines and cosines."""
 
 _LIMITS_OF_COMPILATION = """\
 Where compiling takes longer than the reference's ({}),
-blocks of atoms and of pairs are why: they keep the memory low, but become loops of their own in the
+chunks of atoms and of pairs are why: they keep the memory low, but become loops of their own in the
 forward pass, in the backward pass and in the derivatives of both, each of which is compiled."""
 
 

@@ -39,9 +39,11 @@ from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.hub.registry import card, example, list_examples, list_models, load
 
 if TYPE_CHECKING:
+    from efa_zoo.models.checks import OutOfRangeWarning
+    from efa_zoo.models.inference import PredictionStream, predict
     from efa_zoo.models.mpnn import EnergyModel
     from efa_zoo.models.potential import Potential
-    from efa_zoo.models.prediction import OutOfRangeWarning, Prediction, PredictionStream, predict
+    from efa_zoo.models.prediction import Prediction
     from efa_zoo.structures.graph import Graph
 
 __version__ = "0.1.0"
@@ -83,11 +85,11 @@ __all__ = [
 _LAZY = {
     "EnergyModel": "efa_zoo.models.mpnn",
     "Graph": "efa_zoo.structures.graph",
-    "OutOfRangeWarning": "efa_zoo.models.prediction",
+    "OutOfRangeWarning": "efa_zoo.models.checks",
     "Potential": "efa_zoo.models.potential",
     "Prediction": "efa_zoo.models.prediction",
-    "PredictionStream": "efa_zoo.models.prediction",
-    "predict": "efa_zoo.models.prediction",
+    "PredictionStream": "efa_zoo.models.inference",
+    "predict": "efa_zoo.models.inference",
 }
 
 

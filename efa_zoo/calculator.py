@@ -11,17 +11,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ase.calculators.calculator import Calculator, Parameters, all_changes
-from jaxtyping import Array, Float
 from numpy.typing import DTypeLike
 
 from efa_zoo.base.errors import InputError
-from efa_zoo.models.checks import OnOutOfRange, check_structure, float_type, on_out_of_range
+from efa_zoo.models.checks import OutOfRange, as_float_dtype, as_out_of_range, check_structure
 from efa_zoo.models.energy import energy_and_forces
 from efa_zoo.models.hub.registry import load
 from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.models.outputs import Outputs
 from efa_zoo.models.potential import Potential, cast
-from efa_zoo.structures.graph import Graph
-from efa_zoo.structures.neighbors import NeighborList, padded_atoms, within_cutoff
+from efa_zoo.models.prediction import Prediction
+from efa_zoo.structures.graph import Graph, pack_one
+from efa_zoo.structures.neighbors import NeighborList, padded_atoms
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -64,7 +65,7 @@ class EFACalculator(Calculator):
         *,
         charge: int | None = None,
         dtype: DTypeLike = "float64",
-        out_of_range: OnOutOfRange = "error",
+        out_of_range: OutOfRange = "error",
         skin: float = 0.5,
     ):
         """Load the model.
@@ -83,8 +84,8 @@ class EFACalculator(Calculator):
             InputError: an argument is not as above.
             UnknownModelError, ConfigError, WeightsError: as for `efa_zoo.load`.
         """
-        self._dtype = float_type(dtype)
-        potential = model if isinstance(model, Potential) else load(model)
+        self._dtype = as_float_dtype(dtype)
+        potential = load(model)
         with jax.enable_x64(self._dtype == np.float64):
             self.potential = cast(potential, self._dtype)
         self.neighbors = NeighborList(potential.card.model.message_passing.cutoff, skin)
@@ -93,7 +94,7 @@ class EFACalculator(Calculator):
             model=potential.card.name,
             charge=charge,
             dtype=self._dtype.name,
-            out_of_range=on_out_of_range(out_of_range),
+            out_of_range=as_out_of_range(out_of_range),
             skin=skin,
         )
 
@@ -113,7 +114,7 @@ class EFACalculator(Calculator):
             if name not in ("charge", "out_of_range"):
                 raise InputError(f"set: got {name!r}, expected 'charge' or 'out_of_range'")
         if "out_of_range" in kwargs:
-            on_out_of_range(kwargs["out_of_range"])
+            as_out_of_range(kwargs["out_of_range"])
         return super().set(**kwargs)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
@@ -160,34 +161,24 @@ class EFACalculator(Calculator):
         molecule = check_structure(
             atoms, self.potential.card, self.parameters["charge"], self.parameters["out_of_range"]
         )
-        count = len(molecule.numbers)
         neighbors, mask = self.neighbors.update(molecule.positions)
-        # float32 resolves positions near the origin best, and the network does not care.
-        centered = molecule.positions - molecule.positions.mean(axis=0)
-        graph = Graph(
-            atomic_numbers=molecule.numbers.astype(np.int32),
-            positions=centered.astype(self._dtype),
-            neighbors=neighbors,
-            neighbor_mask=mask,
-            total_charge=np.asarray(molecule.charge, np.int32),
-            atomic_dipoles=None
-            if molecule.dipoles is None
-            else molecule.dipoles.astype(self._dtype),
-        ).pad(padded_atoms(count))
+        graph = pack_one(
+            molecule,
+            padded_atoms(molecule.num_atoms),
+            neighbors.shape[1],
+            reach=self.neighbors.cutoff,
+            lists=(neighbors, mask),
+            dtype=self._dtype,
+        )
         with jax.enable_x64(self._dtype == np.float64):
-            atomic, forces = jax.device_get(_evaluate(self.potential.network, graph))
-        energies = atomic[:count].astype(np.float64)
-        energies += self.potential.reference_energies(molecule.numbers)
-        forces = forces[:count].astype(np.float64)
-        energy = float(energies.sum())
-        if not (np.isfinite(energy) and np.isfinite(forces).all()):
-            raise InputError("positions: the model gives no finite energy and forces for them")
+            outputs = jax.device_get(_evaluate(self.potential.network, graph))
+        prediction = Prediction.of(outputs, molecule, self.potential.card)
         self.atoms = atoms.copy()
         self.results = {
-            "energy": energy,
-            "free_energy": energy,
-            "forces": forces,
-            "energies": energies,
+            "energy": prediction.energy,
+            "free_energy": prediction.energy,
+            "forces": prediction.forces,
+            "energies": prediction.atomic_energies,
         }
 
     def __getstate__(self) -> dict[str, Any]:
@@ -209,9 +200,6 @@ def _is_array(leaf: object) -> bool:
 
 
 @eqx.filter_jit
-def _evaluate(
-    network: EnergyModel, graph: Graph
-) -> tuple[Float[Array, " atoms"], Float[Array, "atoms 3"]]:
-    """Atomic energies (eV) and forces (eV/Å); compiled once per shape and architecture."""
-    cutoff = float(network.config.message_passing.cutoff)
-    return energy_and_forces(network, within_cutoff(graph, cutoff))
+def _evaluate(network: EnergyModel, graph: Graph) -> Outputs:
+    """Compute one molecule; compiled once per shape and architecture."""
+    return energy_and_forces(network, graph)

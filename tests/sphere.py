@@ -22,16 +22,21 @@ class Inputs(NamedTuple):
 
     @classmethod
     def random(
-        cls, seed: int = 0, atoms: int = 3, channels: int = 2, pairs: int = 3, values: int = 2
+        cls,
+        seed: int = 0,
+        atoms: int = 3,
+        channels: int = 2,
+        num_frequencies: int = 3,
+        values: int = 2,
     ) -> Inputs:
         rng = np.random.default_rng(seed)
-        query, key = rng.normal(size=(2, atoms, channels, pairs, 2))
+        query, key = rng.normal(size=(2, atoms, channels, num_frequencies, 2))
         return cls(
             query,
             key,
             rng.normal(size=(atoms, values)),
             2 * rng.normal(size=(atoms, 3)),
-            np.linspace(0, 1.3, pairs),
+            np.linspace(0, 1.3, num_frequencies),
         )
 
     @property
@@ -65,7 +70,7 @@ def harmonics(points: int, degree: int) -> np.ndarray:
 
 
 def attention_along(inputs: Inputs, directions: np.ndarray) -> np.ndarray:
-    """The definition, with feature pairs as complex numbers, `[atoms, directions, values]`."""
+    """The definition, with two features as one complex number, `[atoms, directions, values]`."""
     query, key = (x[..., 0] + 1j * x[..., 1] for x in (inputs.query, inputs.key))
     phases = np.exp(1j * (inputs.positions @ directions.T)[..., None] * inputs.frequencies)
     size = 2 * np.prod(query.shape[1:])

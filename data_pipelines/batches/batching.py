@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
+import jax
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Float64, Int
 
-from data_pipelines.batches.buckets import Bucket, BucketUse, PaddingReport, assign_buckets
+from data_pipelines.batches.buckets import BucketUse, PaddingReport, assign_buckets
+from data_pipelines.batches.neighborhoods import Neighborhoods
 from data_pipelines.labels.energies import relative_energies
 from data_pipelines.structure import Structure
 from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import DataError
 from efa_zoo.structures.batch import Batch
-from efa_zoo.structures.graph import Graph, neighbor_matrix
-
-Neighbors = tuple[Int[np.ndarray, "_ _"], Bool[np.ndarray, "_ _"]]
-"""Neighbour matrix and mask of one structure, both `[atoms, neighbors]`."""
+from efa_zoo.structures.graph import Shape, pack
+from efa_zoo.structures.molecule import Molecule
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class PlannedBatch:
 @contract
 def plan_epoch(
     assignment: Int[np.ndarray, " structures"],
-    buckets: Sequence[Bucket],
+    buckets: Sequence[Shape],
     *,
     seed: int,
     epoch: int,
@@ -74,90 +73,48 @@ def plan_epoch(
     return tuple(batches[i] for i in places)
 
 
-class Arrays(NamedTuple):
-    """The leaves of a `Batch` as NumPy arrays, padded; dipoles come last where there are any."""
-
-    atomic_numbers: Int[np.ndarray, "molecules atoms"]
-    positions: Float[np.ndarray, "molecules atoms 3"]
-    neighbors: Int[np.ndarray, "molecules atoms neighbors"]
-    neighbor_mask: Bool[np.ndarray, "molecules atoms neighbors"]
-    total_charge: Int[np.ndarray, " molecules"]
-    energy: Float[np.ndarray, " molecules"]
-    forces: Float[np.ndarray, "molecules atoms 3"]
-    molecule_mask: Bool[np.ndarray, " molecules"]
-    atomic_dipoles: Float[np.ndarray, "molecules atoms 3"] | None = None
-
-    def batch(self) -> Batch:
-        """The batch made of these arrays."""
-        return Batch(
-            graph=Graph(
-                atomic_numbers=self.atomic_numbers,
-                positions=self.positions,
-                neighbors=self.neighbors,
-                neighbor_mask=self.neighbor_mask,
-                total_charge=self.total_charge,
-                atomic_dipoles=self.atomic_dipoles,
-            ),
-            energy=self.energy,
-            forces=self.forces,
-            molecule_mask=self.molecule_mask,
-        )
-
-
-@contract
-def pad_structures(
+def pack_batch(
     structures: Sequence[Structure],
     energies: Float64[np.ndarray, " structures"],
-    neighbors: Sequence[Neighbors],
-    shape: Bucket,
+    neighborhoods: Neighborhoods,
+    shape: Shape,
     *,
     dtype: np.dtype | type,
-) -> Arrays:
-    """Pad structures to one shape.
-
-    Padding has number, mask, charge, position, energy and force zero; padded neighbours point to
-    the atom itself.
+) -> Batch:
+    """Pack structures and their labels; padding has energy and forces zero.
 
     Args:
         structures: At most `shape.molecules`; all of them have atomic dipoles, or none.
         energies: What to store as their energies, in eV.
-        neighbors: Neighbour matrix and mask of each.
+        neighborhoods: Their neighbours.
         shape: The padded shape.
         dtype: Floating-point type.
 
     Returns:
-        The padded arrays.
+        The batch with NumPy leaves, every molecule about its centroid.
     """
-    molecules, atoms, width = shape.molecules, shape.atoms, shape.neighbors
-    vectors = (molecules, atoms, 3)
-    itself = np.arange(atoms, dtype=np.int32)[:, None]
-    padded = Arrays(
-        atomic_numbers=np.zeros((molecules, atoms), np.int32),
-        positions=np.zeros(vectors, dtype),
-        neighbors=np.broadcast_to(itself, (molecules, atoms, width)).copy(),
-        neighbor_mask=np.zeros((molecules, atoms, width), bool),
-        total_charge=np.zeros(molecules, np.int32),
-        energy=np.zeros(molecules, dtype),
-        forces=np.zeros(vectors, dtype),
-        molecule_mask=np.arange(molecules) < len(structures),
-        atomic_dipoles=np.zeros(vectors, dtype) if _have_dipoles(structures) else None,
+    graph = pack(
+        [
+            Molecule(
+                numbers=s.atomic_numbers,
+                positions=s.positions,
+                charge=s.total_charge,
+                dipoles=s.atomic_dipoles,
+            )
+            for s in structures
+        ],
+        shape,
+        reach=neighborhoods.reach,
+        lists=[neighborhoods(s) for s in structures],
+        dtype=dtype,
     )
-    for i, (structure, (found, mask)) in enumerate(zip(structures, neighbors, strict=True)):
-        size = len(structure.atomic_numbers)
-        padded.atomic_numbers[i, :size] = structure.atomic_numbers
-        padded.positions[i, :size] = structure.positions
-        padded.neighbors[i, :size, : found.shape[1]] = found
-        padded.neighbor_mask[i, :size, : mask.shape[1]] = mask
-        padded.total_charge[i] = structure.total_charge
-        padded.forces[i, :size] = structure.forces
-        if padded.atomic_dipoles is not None:
-            padded.atomic_dipoles[i, :size] = structure.atomic_dipoles
-    padded.energy[: len(structures)] = energies
-    return padded
-
-
-def _have_dipoles(structures: Sequence[Structure]) -> bool:
-    return bool(structures) and structures[0].atomic_dipoles is not None
+    energy = np.zeros(shape.molecules, dtype)
+    energy[: len(structures)] = energies
+    forces = np.zeros((shape.molecules, shape.atoms, 3), dtype)
+    for row, structure in enumerate(structures):
+        forces[row, : len(structure.forces)] = structure.forces
+    mask = np.arange(shape.molecules) < len(structures)
+    return Batch(graph=graph, energy=energy, forces=forces, molecule_mask=mask)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +124,7 @@ class BatchPlan:
     Attributes:
         structures: What the batches are made of, at least one; all have atomic dipoles, or none.
         buckets: Shapes, for example from `choose_buckets`.
-        cutoff: Neighbours are the pairs closer than this in Å; None takes every pair.
+        neighborhoods: Neighbours of the structures.
         seed: Of the order.
         shuffle: Whether the order is random; else it is the same in every epoch.
         draw: Indices of the structures that an epoch takes, by the number of the epoch; None takes
@@ -175,8 +132,8 @@ class BatchPlan:
     """
 
     structures: Sequence[Structure]
-    buckets: Sequence[Bucket]
-    cutoff: float | None
+    buckets: Sequence[Shape]
+    neighborhoods: Neighborhoods
     seed: int = 0
     shuffle: bool = True
     draw: Callable[[int], Int[np.ndarray, " drawn"]] | None = None
@@ -190,11 +147,6 @@ class BatchPlan:
                 f"atomic_dipoles: got them for {with_dipoles} of {len(self.structures)} "
                 "structures, expected all or none"
             )
-
-    @property
-    def has_dipoles(self) -> bool:
-        """Whether the batches have atomic dipoles."""
-        return _have_dipoles(self.structures)
 
     def __call__(self, epoch: int) -> tuple[PlannedBatch, ...]:
         """Say which structures are in which batch of an epoch."""
@@ -213,20 +165,15 @@ class BatchPlan:
         return sum(use.batches for use in self.report.uses)
 
     @cached_property
-    def neighbors(self) -> tuple[Neighbors, ...]:
-        """Neighbour matrix and mask of each structure, as `neighbor_matrix` gives them."""
-        return tuple(neighbor_matrix(s.positions, self.cutoff) for s in self.structures)
-
-    @cached_property
     def assignment(self) -> Int[np.ndarray, " structures"]:
         """Bucket of each structure."""
-        widths = np.array([mask.sum(axis=1).max() for _, mask in self.neighbors])
+        widths = self.neighborhoods.widths(self.structures)
         return assign_buckets(self._atoms, widths, self.buckets)
 
     @cached_property
     def report(self) -> PaddingReport:
         """Shapes and fill ratios over an epoch that takes all structures."""
-        pairs = np.array([mask.sum() for _, mask in self.neighbors])
+        pairs = np.array([self.neighborhoods(s)[1].sum() for s in self.structures])
         uses: list[BucketUse] = []
         for number, bucket in enumerate(self.buckets):
             inside = self.assignment == number
@@ -249,7 +196,7 @@ class BatchPlan:
 
 @dataclass(frozen=True, eq=False)
 class NumpyBatches:
-    """Ready batches without TensorFlow: neighbours are found once, an epoch only gathers.
+    """Ready batches without TensorFlow: structures are packed once, an epoch only gathers.
 
     Calling it with an epoch's number gives the batches of that epoch, the same ones each time.
 
@@ -278,25 +225,24 @@ class NumpyBatches:
             empty = self.plan.buckets[planned.bucket].molecules - len(chosen)
             # The last row of each pool is an empty molecule.
             gather = np.concatenate([chosen, np.full(empty, -1, chosen.dtype)])
-            leaves = (None if leaf is None else leaf[gather] for leaf in pools[planned.bucket])
-            yield Arrays._make(leaves).batch()
+            yield jax.tree.map(lambda leaf, rows=gather: leaf[rows], pools[planned.bucket])
 
     @cached_property
-    def _pools(self) -> tuple[tuple[Arrays, ...], Int[np.ndarray, " structures"]]:
-        """For each bucket its structures padded, and each structure's row there."""
+    def _pools(self) -> tuple[tuple[Batch, ...], Int[np.ndarray, " structures"]]:
+        """For each bucket its structures packed, and each structure's row there."""
         structures = self.plan.structures
         energies = relative_energies(structures, self.reference_energies)
         rows = np.zeros(len(structures), np.int64)
-        pools: list[Arrays] = []
+        pools: list[Batch] = []
         for number, bucket in enumerate(self.plan.buckets):
             members = np.flatnonzero(self.plan.assignment == number)
             rows[members] = np.arange(len(members))
             pools.append(
-                pad_structures(
+                pack_batch(
                     [structures[i] for i in members.tolist()],
                     energies[members],
-                    [self.plan.neighbors[i] for i in members.tolist()],
-                    replace(bucket, molecules=len(members) + 1),
+                    self.plan.neighborhoods,
+                    bucket._replace(molecules=len(members) + 1),
                     dtype=self.dtype,
                 )
             )

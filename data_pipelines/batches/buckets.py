@@ -8,27 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
+from data_pipelines.batches.neighborhoods import Neighborhoods
 from data_pipelines.structure import Structure
 from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import DataError
-from efa_zoo.structures.graph import neighbor_matrix
+from efa_zoo.structures.graph import Shape
 
 _WIDTH_STEP = 4
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """The padded shape of a batch.
-
-    Attributes:
-        molecules: Molecules in a batch.
-        atoms: Atoms of a molecule.
-        neighbors: Neighbours of an atom.
-    """
-
-    molecules: int
-    atoms: int
-    neighbors: int
 
 
 @dataclass(frozen=True)
@@ -43,7 +29,7 @@ class BucketUse:
         neighbors: Pairs of neighbours in them, padding excluded.
     """
 
-    bucket: Bucket
+    bucket: Shape
     batches: int
     molecules: int
     atoms: int
@@ -99,16 +85,16 @@ def _share(part: int, whole: int) -> float:
 
 def choose_buckets(
     structures: Sequence[Structure],
-    cutoff: float | None,
+    neighborhoods: Neighborhoods,
     batch_size: int,
     max_buckets: int = 4,
-) -> tuple[Bucket, ...]:
+) -> tuple[Shape, ...]:
     """Choose the shapes that waste the fewest atom slots.
 
     Args:
         structures: At least one; every one of them fits a bucket. Other structures of the same
             sizes may not, if they are denser: give all splits that are to share the shapes.
-        cutoff: Neighbours are the pairs closer than this in Å; None takes every pair.
+        neighborhoods: Neighbours of the structures.
         batch_size: Molecules in a batch.
         max_buckets: Largest number of shapes.
 
@@ -126,12 +112,12 @@ def choose_buckets(
         if value < 1:
             raise DataError(f"{name}: got {value}, expected at least 1")
     atoms = np.array([len(s.atomic_numbers) for s in structures])
-    widths = np.array([neighbor_matrix(s.positions, cutoff)[0].shape[1] for s in structures])
-    buckets: list[Bucket] = []
+    widths = neighborhoods.widths(structures)
+    buckets: list[Shape] = []
     for size in _best_sizes(atoms, max_buckets):
         width = int(widths[atoms <= size].max())
         rounded = -(-width // _WIDTH_STEP) * _WIDTH_STEP
-        buckets.append(Bucket(batch_size, size, max(1, min(rounded, size - 1))))
+        buckets.append(Shape(batch_size, size, max(1, min(rounded, size - 1))))
     return tuple(buckets)
 
 
@@ -167,7 +153,7 @@ def _best_sizes(atoms: Int[np.ndarray, " structures"], count: int) -> list[int]:
 def assign_buckets(
     atoms: Int[np.ndarray, " structures"],
     widths: Int[np.ndarray, " structures"],
-    buckets: Sequence[Bucket],
+    buckets: Sequence[Shape],
 ) -> Int[np.ndarray, " structures"]:
     """Find the first bucket that each structure fits in.
 

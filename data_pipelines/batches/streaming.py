@@ -1,4 +1,4 @@
-"""Batches through tf.data: neighbour search and padding in threads, ahead of training."""
+"""Batches through tf.data: packing in threads, ahead of training."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Float64
 
 from data_pipelines.batches._tensorflow import import_tensorflow
-from data_pipelines.batches.batching import Arrays, BatchPlan, pad_structures
+from data_pipelines.batches.batching import BatchPlan, PlannedBatch, pack_batch
 from data_pipelines.labels.energies import relative_energies
 from efa_zoo.structures.batch import Batch
-from efa_zoo.structures.graph import neighbor_matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +42,9 @@ class TensorFlowBatches:
         Yields:
             Batches with NumPy leaves. Every structure is in exactly one.
         """
+        structure = jax.tree.structure(self._first)
         for leaves in self.dataset(epoch).as_numpy_iterator():
-            yield Arrays(*leaves).batch()
+            yield jax.tree.unflatten(structure, leaves)
 
     def dataset(self, epoch: int) -> Any:
         """Build the tf.data pipeline of one epoch.
@@ -52,36 +53,22 @@ class TensorFlowBatches:
             epoch: Number of the pass over the data, from 0.
 
         Returns:
-            A `tf.data.Dataset` of tuples in the order of `Arrays`, with the batches' shapes, with
-            dipoles where the structures have them.
+            A `tf.data.Dataset` of the leaves of each `Batch`, in the order of JAX.
         """
         tf = import_tensorflow()
         planned = self.plan(epoch)
-        energies = self._energies
 
-        def assemble(number: np.ndarray) -> tuple[np.ndarray, ...]:
-            batch = planned[int(number)]
-            structures = [self.plan.structures[i] for i in batch.members]
-            padded = pad_structures(
-                structures,
-                energies[batch.members],
-                [neighbor_matrix(s.positions, self.plan.cutoff) for s in structures],
-                self.plan.buckets[batch.bucket],
-                dtype=self.dtype,
-            )
-            return tuple(leaf for leaf in padded if leaf is not None)
+        def assemble(number: np.ndarray) -> list[np.ndarray]:
+            return jax.tree.leaves(self._pack(planned[int(number)]))
 
-        real = tf.as_dtype(np.dtype(self.dtype))
-        types = (tf.int32, real, tf.int32, tf.bool, tf.int32, real, real, tf.bool)
-        ranks = (2, 3, 3, 3, 1, 1, 3, 1)
-        if self.plan.has_dipoles:
-            types, ranks = (*types, real), (*ranks, 3)
+        leaves = jax.tree.leaves(self._first)
+        types = [tf.as_dtype(leaf.dtype) for leaf in leaves]
 
         def load(number: Any) -> tuple[Any, ...]:
-            leaves = tf.numpy_function(assemble, [number], types, stateful=False)
+            tensors = tf.numpy_function(assemble, [number], types, stateful=False)
             return tuple(
-                tf.ensure_shape(leaf, [None] * rank)
-                for leaf, rank in zip(leaves, ranks, strict=True)
+                tf.ensure_shape(tensor, [None] * leaf.ndim)
+                for tensor, leaf in zip(tensors, leaves, strict=True)
             )
 
         return (
@@ -89,6 +76,20 @@ class TensorFlowBatches:
             .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
             .prefetch(tf.data.AUTOTUNE)
         )
+
+    def _pack(self, planned: PlannedBatch) -> Batch:
+        return pack_batch(
+            [self.plan.structures[i] for i in planned.members],
+            self._energies[planned.members],
+            self.plan.neighborhoods,
+            self.plan.buckets[planned.bucket],
+            dtype=self.dtype,
+        )
+
+    @cached_property
+    def _first(self) -> Batch:
+        """A batch of the first structure, which shows the leaves that all have."""
+        return self._pack(PlannedBatch(int(self.plan.assignment[0]), np.zeros(1, np.int64)))
 
     @cached_property
     def _energies(self) -> Float64[np.ndarray, " structures"]:

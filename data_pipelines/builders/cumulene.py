@@ -61,7 +61,7 @@ class Cumulene(QuantumBuilder):
     """Build the data set `cumulene`."""
 
     DESCRIPTION = _DESCRIPTION
-    FIELDS = ("group", "kind", "coordinate", "curve")
+    FIELDS = (*QuantumBuilder.FIELDS, "group", "kind", "coordinate", "curve")
     BUILDER_CONFIGS = full_and_tiny(
         _DESCRIPTION,
         CumuleneSettings(),
@@ -140,6 +140,8 @@ def _structure(
         positions=positions,
         energy=labelled.energy,
         forces=labelled.forces,
+        charges=labelled.charges,
+        dipole=labelled.dipole,
         total_charge=0,
         group=group,
         kind=kind,

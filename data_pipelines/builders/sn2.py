@@ -87,6 +87,7 @@ class Sn2(QuantumBuilder):
 
     DESCRIPTION = _DESCRIPTION
     FIELDS = (
+        *QuantumBuilder.FIELDS,
         "group",
         "kind",
         "coordinate",
@@ -241,6 +242,8 @@ def _structure(
         positions=positions,
         energy=labelled.energy,
         forces=labelled.forces,
+        charges=labelled.charges,
+        dipole=labelled.dipole,
         total_charge=sampling.CHARGE,
         group=group,
         kind="/".join(symbols),

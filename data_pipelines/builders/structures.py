@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 
 from data_pipelines.builders.builder import SettingsConfig, StructureBuilder
 from data_pipelines.datasets import finished_versions, prepare
-from data_pipelines.files.reading import FileOptions, log_inspection, read_file
+from data_pipelines.files.options import FileOptions
+from data_pipelines.files.reading import log_inspection, read_file
 from data_pipelines.location import data_directory
 from data_pipelines.splitting import SplitOptions, deal
 from data_pipelines.structure import LabelledStructures

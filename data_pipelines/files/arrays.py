@@ -1,13 +1,16 @@
-"""Labelled structures to npz, which needs no other package and keeps every bit."""
+"""Files of arrays: npz, which needs no other package and keeps every bit, and HDF5."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from data_pipelines.files.entries import Entry, check_output, missing, needs, text
+from data_pipelines.files.options import FileOptions
 from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError
 from efa_zoo.base.files import replacing
@@ -32,11 +35,7 @@ def write_npz(
     Raises:
         DataError: If there are no structures, or the file has another ending.
     """
-    path = Path(path)
-    if path.suffix != ".npz":
-        raise DataError(f"{path}: expected a name that ends in .npz")
-    if not structures:
-        raise DataError("structures: got none, expected at least one to write")
+    path = check_output(path, structures, ".npz")
     count, atoms = len(structures), max(len(s.atomic_numbers) for s in structures)
     arrays = {
         "atomic_numbers": np.zeros((count, atoms), np.int32),
@@ -55,3 +54,129 @@ def write_npz(
                 arrays[key][i, inside] = getattr(structure, key)
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def array_entries(path: Path, options: FileOptions, split_key: str | None) -> Iterator[Entry]:
+    """Read an npz or HDF5 file.
+
+    Args:
+        path: The file.
+        options: Key names.
+        split_key: Key of the structures' splits; None if the file has none.
+
+    Yields:
+        The structures, unchecked.
+
+    Raises:
+        DataError: If the file cannot be read, or something is missing or of a wrong shape.
+    """
+    found = False
+    for name, arrays in _blocks(path, options.positions_key):
+        found = True
+        try:
+            yield from _block_entries(name, arrays, options, split_key)
+        except DataError as error:
+            place = f"{path}: group {name}" if name else str(path)
+            raise DataError(f"{place}: {error}") from error
+    if not found:
+        raise DataError(f"{path}: positions: no key {options.positions_key!r} in any group")
+
+
+def _block_entries(
+    name: str, arrays: Mapping[str, np.ndarray], options: FileOptions, split_key: str | None
+) -> Iterator[Entry]:
+    positions = _get(arrays, "positions", options.positions_key)
+    if positions.ndim not in (2, 3):
+        raise DataError(f"positions: got shape {positions.shape}, expected (structures, atoms, 3)")
+    count, atoms = (1, *positions.shape)[-3:-1]
+
+    def rows(kind: str, key: str | None, *shapes: tuple[int, ...]) -> Any:
+        """One value for each structure: along the first axis, or the same for all."""
+        if key is None:
+            return [None] * count
+        array = _get(arrays, kind, key)
+        per_structure = [(count, *shape) for shape in shapes]
+        if array.shape in per_structure:
+            return array
+        # Labels differ between structures; one value for all of them is a mistake.
+        shared = count == 1 or kind not in ("energy", "forces", "dipoles")
+        if shared and array.shape in shapes:
+            return [array] * count
+        expected = " or ".join(map(str, per_structure + (list(shapes) if shared else [])))
+        raise DataError(f"{key}: got shape {array.shape}, expected {expected}")
+
+    scalar, vector = (), (atoms, 3)
+    numbers = rows("atomic numbers", options.numbers_key, (atoms,))
+    places = rows("positions", options.positions_key, vector)
+    sizes = rows("size", options.size_key, scalar, (atoms,))
+    energies = rows("energy", options.energy_key, scalar, (1,))
+    forces = rows("forces", options.forces_key, vector)
+    dipoles = rows("dipoles", options.dipoles_key, vector)
+    groups = rows("group", options.group_key, scalar)
+    splits = rows("split", split_key, scalar)
+    if options.charge is None:
+        charges = rows("charge", options.charge_key, scalar, (1,))
+    else:
+        charges = [options.charge] * count
+    for i in range(count):
+        inside = _inside(numbers[i], sizes[i])
+        yield Entry(
+            numbers=numbers[i][inside],
+            positions=places[i][inside],
+            energy=energies[i],
+            forces=forces[i][inside],
+            charge=charges[i],
+            dipoles=None if dipoles[i] is None else dipoles[i][inside],
+            group=text(groups[i]) or name,
+            split=text(splits[i]),
+        )
+
+
+def _inside(numbers: np.ndarray, size: Any) -> np.ndarray:
+    """Which rows are atoms and not padding."""
+    if size is None:
+        return numbers != 0
+    size = np.asarray(size)
+    return size.astype(bool) if size.ndim else np.arange(len(numbers)) < int(size)
+
+
+def _get(arrays: Mapping[str, np.ndarray], kind: str, key: str) -> np.ndarray:
+    if key not in arrays:
+        raise missing(kind, key, list(arrays))
+    return arrays[key]
+
+
+def _blocks(path: Path, positions_key: str) -> Iterator[tuple[str, Mapping[str, np.ndarray]]]:
+    """Sets of arrays that belong together: an npz file, or each group of an HDF5 file."""
+    try:
+        if path.suffix == ".npz":
+            # Without pickles: a file of data must not be able to run code.
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+                yield "", {name: file[name] for name in file.files}
+        else:
+            yield from _hdf5_blocks(path, positions_key)
+    except DataError:
+        raise
+    except Exception as error:  # whatever a damaged archive makes its reader stumble over
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: cannot read arrays from this file ({reason})") from error
+
+
+def _hdf5_blocks(path: Path, positions_key: str) -> Iterator[tuple[str, Mapping[str, np.ndarray]]]:
+    try:
+        import h5py
+    except ModuleNotFoundError as error:
+        raise needs(path, "h5py") from error
+    with h5py.File(path, "r") as file:
+        names = [""]
+        file.visit(names.append)
+        for name in names:
+            group = file[name] if name else file
+            if isinstance(group, h5py.Group) and positions_key in group:
+                datasets: list[str] = []
+                group.visititems(
+                    lambda key, item, seen=datasets: (
+                        seen.append(key) if isinstance(item, h5py.Dataset) else None
+                    )
+                )
+                yield name, {key: np.asarray(group[key]) for key in datasets}

@@ -1,14 +1,23 @@
-"""Labelled structures to extended XYZ, which ASE and everything built on it reads."""
+"""Extended XYZ, and every other file that ASE reads."""
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from data_pipelines.files.entries import Entry, check_output, missing, needs, text
+from data_pipelines.files.options import NUMBERS_KEY, POSITIONS_KEY, FileOptions
 from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError
 from efa_zoo.base.files import replacing
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 
 def write_extxyz(path: str | os.PathLike[str], structures: Sequence[Structure]) -> None:
@@ -21,11 +30,7 @@ def write_extxyz(path: str | os.PathLike[str], structures: Sequence[Structure]) 
     Raises:
         DataError: If there are no structures, the file has another ending, or ASE is missing.
     """
-    path = Path(path)
-    if path.suffix not in (".extxyz", ".xyz"):
-        raise DataError(f"{path}: expected a name that ends in .extxyz or .xyz")
-    if not structures:
-        raise DataError("structures: got none, expected at least one to write")
+    path = check_output(path, structures, ".extxyz", ".xyz")
     try:
         from ase import Atoms
         from ase.calculators.singlepoint import SinglePointCalculator
@@ -40,3 +45,79 @@ def write_extxyz(path: str | os.PathLike[str], structures: Sequence[Structure]) 
         frames.append(atoms)
     with replacing(path) as temporary:
         write(temporary, frames, format="extxyz")
+
+
+def ase_entries(path: Path, options: FileOptions, split_key: str | None) -> Iterator[Entry]:
+    """Read a file through ASE.
+
+    Args:
+        path: The file.
+        options: Key names.
+        split_key: Key of the structures' splits; None if the file has none.
+
+    Yields:
+        The structures, unchecked.
+
+    Raises:
+        DataError: If the file cannot be read, something is missing, or a structure is periodic.
+    """
+    usual = {"numbers_key": NUMBERS_KEY, "positions_key": POSITIONS_KEY, "size_key": None}
+    for name, default in usual.items():
+        if (key := getattr(options, name)) != default:
+            raise DataError(f"{name}: got {key!r}, expected it for npz and HDF5 files only")
+    for index, (atoms, values) in enumerate(_frames(path)):
+        where = f"{path}: structure {index}"
+        if np.any(atoms.pbc):
+            raise DataError(
+                f"{where}: pbc: got {atoms.pbc.tolist()}, expected a molecule without periodicity"
+            )
+        value = functools.partial(_value, where, values)
+        charge = options.charge
+        yield Entry(
+            numbers=atoms.get_atomic_numbers(),
+            positions=atoms.get_positions(),
+            energy=value("energy", options.energy_key),
+            forces=value("forces", options.forces_key),
+            charge=value("charge", options.charge_key) if charge is None else charge,
+            dipoles=value("dipoles", options.dipoles_key),
+            group=text(value("group", options.group_key)),
+            split=text(value("split", split_key)),
+        )
+
+
+def _value(where: str, values: Mapping[str, Any], kind: str, key: str | None) -> Any:
+    if key is None:
+        return None
+    if key not in values:
+        raise DataError(f"{where}: {missing(kind, key, list(values))}")
+    return values[key]
+
+
+def _frames(path: Path) -> Iterator[tuple[Atoms, Mapping[str, Any]]]:
+    """Structures, and what the file says about each by key."""
+    try:
+        import ase.db
+        import ase.io
+    except ModuleNotFoundError as error:
+        raise needs(path, "ase") from error
+    try:
+        if path.suffix == ".db":
+            database: Any = ase.db.connect(path, serial=True)
+            with database:  # or nobody closes it
+                for row in database.select():
+                    atoms = row.toatoms()
+                    # Some keys, such as charge, are hidden behind properties of the row.
+                    pairs = {key: vars(row)[key] for key in row.key_value_pairs}
+                    yield atoms, {**row.data, **pairs, **_labels(atoms)}
+        else:
+            for atoms in ase.io.iread(path, index=":"):
+                yield atoms, {**atoms.arrays, **atoms.info, **_labels(atoms)}
+    except Exception as error:  # ASE's readers raise whatever they stumble over
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: cannot read structures from this file ({reason})") from error
+
+
+def _labels(atoms: Atoms) -> dict[str, Any]:
+    # Not through get_forces(), which would zero those of constrained atoms.
+    results = {} if atoms.calc is None else atoms.calc.results
+    return {key: value for key, value in results.items() if value is not None}

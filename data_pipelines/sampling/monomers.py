@@ -147,6 +147,11 @@ MONOMERS = {monomer.name: monomer for monomer in _ALL}
 """All monomers by name, in the order that numbers the pairs."""
 
 
+def numbers_of(name: str) -> Int32[np.ndarray, " atoms"]:
+    """Give the atomic numbers of a monomer by name."""
+    return np.array(MONOMERS[name].atomic_numbers, np.int32)
+
+
 @contract
 def relax(monomer: Monomer) -> RelaxedMonomer | Failure:
     """Optimise a monomer with GFN2-xTB and find its normal modes.

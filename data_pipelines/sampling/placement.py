@@ -53,14 +53,19 @@ def contact_distances(
     Sums of van-der-Waals radii, 0.5 Å shorter between hydrogen and N, O, F or Cl, where hydrogen
     bonds bring atoms closer.
     """
-    sums = _radii(first)[:, None] + _radii(second)[None, :]
+    sums = van_der_waals(first, second)
     donor = (first == 1)[:, None] & np.isin(second, _ACCEPTORS)[None, :]
     acceptor = np.isin(first, _ACCEPTORS)[:, None] & (second == 1)[None, :]
     return sums - _HYDROGEN_BOND * (donor | acceptor)
 
 
-def _radii(numbers: np.ndarray) -> np.ndarray:
-    return np.array([RADII[int(z)] for z in numbers])
+@contract
+def van_der_waals(
+    first: Int32[np.ndarray, " m"], second: Int32[np.ndarray, " n"]
+) -> Float64[np.ndarray, "m n"]:
+    """Sums of the van-der-Waals radii of each pair of atoms in Å."""
+    one, other = (np.array([RADII[int(z)] for z in numbers]) for numbers in (first, second))
+    return one[:, None] + other[None, :]
 
 
 @contract

@@ -26,15 +26,15 @@ from efa_zoo.analysis.figures import picture_path, save_figure
 from efa_zoo.attention.module import EuclideanFastAttention
 from efa_zoo.base.contracts import JSON
 from efa_zoo.base.errors import InputError
-from efa_zoo.models.checks import OnOutOfRange, check_structure
+from efa_zoo.models.checks import OutOfRange, check_structure
 from efa_zoo.models.hub.registry import load
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.potential import Potential, cast
-from efa_zoo.nn.basis import pair_basis
 from efa_zoo.nn.dense import change_irreps
+from efa_zoo.nn.pairs import pair_basis
 from efa_zoo.ops.bessel import spherical_bessel
 from efa_zoo.structures.elements import symbol
-from efa_zoo.structures.graph import Graph
+from efa_zoo.structures.graph import Graph, pack_one
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -133,7 +133,7 @@ def explain(
     structure: Atoms | Graph,
     *,
     charge: int | None = None,
-    out_of_range: OnOutOfRange = "error",
+    out_of_range: OutOfRange = "error",
 ) -> Explanation:
     """Compute how strongly the atoms of a structure attend to each other.
 
@@ -150,7 +150,7 @@ def explain(
         InputError: the model has no attention, or the structure is invalid.
         UnknownModelError, ConfigError, WeightsError: as for `efa_zoo.load`.
     """
-    potential = model if isinstance(model, Potential) else load(model)
+    potential = load(model)
     layers = [block.attention for block in potential.network.interactions]
     if not any(isinstance(layer, EuclideanFastAttention) for layer in layers):
         raise InputError(f"model: got {potential.card.name}, expected a model with attention")
@@ -158,14 +158,8 @@ def explain(
     cutoff = potential.card.model.message_passing.cutoff
     with jax.enable_x64(True):
         network = cast(potential.network, np.float64)
-        graph = Graph.from_arrays(
-            molecule.numbers,
-            molecule.positions - molecule.positions.mean(axis=0),
-            cutoff,
-            total_charge=molecule.charge,
-            atomic_dipoles=molecule.dipoles,
-            dtype=np.float64,
-        )
+        atoms = molecule.num_atoms
+        graph = pack_one(molecule, atoms, atoms, reach=cutoff, dtype=np.float64)
         found = jax.device_get(_weights(network, jax.tree.map(jnp.asarray, graph)))
     numbers = [i for i, layer in enumerate(layers) if isinstance(layer, EuclideanFastAttention)]
     blocks = tuple(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from matplotlib.axes import Axes
 
-    from efa_zoo.models.checks import OnOutOfRange
+    from efa_zoo.models.checks import OutOfRange
     from efa_zoo.models.potential import Potential
     from efa_zoo.models.prediction import Prediction
 
@@ -227,7 +226,7 @@ def parity_of_structures(
     *,
     source: str = "structures",
     charge: int | None = None,
-    out_of_range: OnOutOfRange = "error",
+    out_of_range: OutOfRange = "error",
 ) -> Parity:
     """Predict structures that carry labels.
 
@@ -256,9 +255,10 @@ def parity_of_structures(
                 "energy=... in the header)"
             )
         labels.append((float(found["energy"]), found.get("forces")))
-    from efa_zoo.models.prediction import predict
+    from efa_zoo.models.hub.registry import load
+    from efa_zoo.models.inference import predict
 
-    potential = _loaded(model)
+    potential = load(model)
     predictions = predict(potential, structures, charge=charge, out_of_range=out_of_range)
     numbers = [atoms.get_atomic_numbers() for atoms in structures]
     return _parity(potential, numbers, labels, predictions, source)
@@ -284,32 +284,16 @@ def parity_of_split(
         DataError: the data set or the split is missing.
     """
     from data_pipelines import load_split
-    from efa_zoo.models.prediction import OutOfRangeWarning, predict
-    from efa_zoo.structures.graph import Graph
+    from efa_zoo.analysis.evaluation import predict_structures
+    from efa_zoo.models.hub.registry import load
 
-    potential = _loaded(model)
+    potential = load(model)
     data = potential.card.data.name
     structures = load_split(data, split, data_dir=data_dir)
-    graphs = [
-        Graph.from_arrays(
-            s.atomic_numbers, s.positions, None, total_charge=s.total_charge, dtype=np.float64
-        )
-        for s in structures
-    ]
     numbers = [s.atomic_numbers for s in structures]
     labels = [(float(s.energy), s.forces) for s in structures]
-    with warnings.catch_warnings():
-        # The model's own data tell what it knows.
-        warnings.simplefilter("ignore", OutOfRangeWarning)
-        predictions = predict(potential, graphs, out_of_range="warn")
+    predictions = predict_structures(potential, structures)
     return _parity(potential, numbers, labels, predictions, f"{data}, {split} split")
-
-
-def _loaded(model: Potential | str | os.PathLike[str]) -> Potential:
-    from efa_zoo.models.hub.registry import load
-    from efa_zoo.models.potential import Potential
-
-    return model if isinstance(model, Potential) else load(model)
 
 
 def _parity(
@@ -321,7 +305,8 @@ def _parity(
 ) -> Parity:
     energies, forces = [], [np.zeros((0, 2))]
     for z, (energy, label), found in zip(numbers, labels, predictions, strict=True):
-        energies.append(np.asarray([energy, found.energy]) - potential.reference_energies(z).sum())
+        references = potential.card.energies_of_elements(z).sum()
+        energies.append(np.asarray([energy, found.energy]) - references)
         if label is not None:
             forces.append(np.stack([np.ravel(label), found.forces.ravel()], axis=1))
     return Parity(

@@ -21,14 +21,14 @@ class AttentionCost(NamedTuple):
 
     Attributes:
         channels: parities times components of query and key.
-        pairs: of features of query and key, which is the number of frequencies.
+        frequencies: each turns two features of query and key in every channel.
         values: parities times components times features of the values.
         degree: largest degree of the spherical harmonics.
         directions: of the grid.
     """
 
     channels: int
-    pairs: int
+    frequencies: int
     values: int
     degree: int
     directions: int
@@ -37,13 +37,13 @@ class AttentionCost(NamedTuple):
     def exact(self) -> float:
         """Nanoseconds per pair of atoms of the exact form."""
         products = 1.25 * self.channels * (2 if self.degree else 1)
-        of_pairs = self.pairs * (13 + 4 * self.degree + products)
+        of_pairs = self.frequencies * (13 + 4 * self.degree + products)
         return of_pairs + 0.25 * self._components * self.values
 
     @property
     def quadrature(self) -> float:
         """Nanoseconds per atom of the quadrature."""
-        features = 2 * self.channels * self.pairs
+        features = 2 * self.channels * self.frequencies
         products = 0.14 * features * self.values
         weighted = 0.3 * self._components * self.values if self.degree else 0
         return self.directions * (7 * features + products + weighted)

@@ -8,30 +8,30 @@ from jaxtyping import Array, Bool, Float
 
 from efa_zoo.base.contracts import contract
 from efa_zoo.ops.bessel import reduced_spherical_bessel_by_degree
-from efa_zoo.ops.chunks import block_size, map_blocks
+from efa_zoo.ops.chunks import chunk_size, map_chunks
 
 __all__ = ["attend_exact"]
 
 
 @contract
 def attend_exact(
-    query: Float[Array, "atoms channels pairs 2"],
-    key: Float[Array, "atoms channels pairs 2"],
+    query: Float[Array, "atoms channels frequencies 2"],
+    key: Float[Array, "atoms channels frequencies 2"],
     value: Float[Array, "atoms values"],
     positions: Float[Array, "atoms 3"],
-    frequencies: Float[Array, " pairs"],
+    frequencies: Float[Array, " frequencies"],
     degree: int,
     atom_mask: Bool[Array, " atoms"] | None = None,
 ) -> Float[Array, "atoms components values"]:
     """Integrate attention along u against the spherical harmonics Y_lm(u), l ≤ degree, exactly.
 
     With r = r_j - r_i, (1/4π) ∫ exp(iω u·r) Y_lm(u) du = i^l j_l(ωr) Y_lm(r/|r|). The cosine of
-    the phase goes with q·k, the sine with the antisymmetric product of the feature pairs, so even
+    the phase goes with q·k, the sine with the antisymmetric product of the two features, so even
     degrees take the former and odd degrees the latter. In terms of solid harmonics and
     j_l(x)/x^l as a function of x² nothing is singular at r = 0 or ω = 0.
 
     Args:
-        query: parities and components merged into channels, features split into pairs.
+        query: parities and components merged into channels, two features of each frequency last.
         key: the same of the key.
         value: all axes but the atoms merged.
         positions: in Å.
@@ -48,28 +48,28 @@ def attend_exact(
     def attend(rows: tuple[Array, Array]) -> Array:
         return _attend_rows(*rows, key, value, positions, frequencies, degree)
 
-    size = block_size(query.shape[0], positions.shape[0] * frequencies.shape[0], _BLOCK_OF_PHASES)
-    return map_blocks(attend, (query, positions), size)
+    size = chunk_size(query.shape[0], positions.shape[0] * frequencies.shape[0], _CHUNK_OF_PHASES)
+    return map_chunks(attend, (query, positions), size)
 
 
-#: Pairs of atoms times frequencies of a block.
-_BLOCK_OF_PHASES = 2**17
+#: Pairs of atoms times frequencies of a chunk.
+_CHUNK_OF_PHASES = 2**17
 
 
 def _attend_rows(
-    query: Float[Array, "rows channels pairs 2"],
+    query: Float[Array, "rows channels frequencies 2"],
     own: Float[Array, "rows 3"],
-    key: Float[Array, "atoms channels pairs 2"],
+    key: Float[Array, "atoms channels frequencies 2"],
     value: Float[Array, "atoms values"],
     positions: Float[Array, "atoms 3"],
-    frequencies: Float[Array, " pairs"],
+    frequencies: Float[Array, " frequencies"],
     degree: int,
 ) -> Float[Array, "rows components values"]:
     """What some of the atoms get from all."""
     size = query.shape[1] * query.shape[2] * 2
     displacements = positions[None, :, :] - own[:, None, :]
     squared = jnp.sum(displacements**2, axis=-1) * (frequencies**2)[:, None, None]
-    radial = reduced_spherical_bessel_by_degree(degree, squared)  # each [pairs, rows, atoms]
+    radial = reduced_spherical_bessel_by_degree(degree, squared)  # each [frequencies, rows, atoms]
     products = [jnp.einsum("ipcs,jpcs->cij", query, key) * size**-0.5]
     if degree > 0:
         turned = jnp.stack([-query[..., 1], query[..., 0]], axis=-1)

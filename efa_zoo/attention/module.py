@@ -38,14 +38,14 @@ class EuclideanFastAttention(eqx.Module):
         query: projection to queries, or None.
         key: projection to keys, or None.
         value: projection to values, or None.
-        frequencies: `[pairs]` in 1/Å if they are trainable, else None.
+        frequencies: `[frequencies]` in 1/Å if they are trainable, else None.
         integration: coupling of the tensor integration, or None.
     """
 
     query: Dense | None
     key: Dense | None
     value: Dense | None
-    frequencies: Float[Array, " pairs"] | None
+    frequencies: Float[Array, " frequencies"] | None
     integration: TensorIntegration | None
     config: AttentionConfig = eqx.field(static=True)
     frequency_function: FrequencyFunction = eqx.field(static=True)
@@ -141,12 +141,12 @@ class EuclideanFastAttention(eqx.Module):
         """Number of features of the output."""
         return self.config.value_features or self.features
 
-    def current_frequencies(self, dtype: jnp.dtype | None = None) -> Float[Array, " pairs"]:
+    def current_frequencies(self, dtype: jnp.dtype | None = None) -> Float[Array, " frequencies"]:
         """Frequencies in 1/Å, trained or constant."""
         if self.frequencies is not None:
             return self.frequencies
-        pairs = (self.config.query_key_features or self.features) // 2
-        return jnp.asarray(self.frequency_function(pairs, self.config.frequencies), dtype or float)
+        number = (self.config.query_key_features or self.features) // 2
+        return jnp.asarray(self.frequency_function(number, self.config.frequencies), dtype or float)
 
     def evaluation_for(self, num_atoms: int) -> str:
         """The evaluation that a molecule of this static size takes, "exact" or "quadrature".
@@ -168,7 +168,7 @@ class EuclideanFastAttention(eqx.Module):
         features = self.config.query_key_features or self.features
         return AttentionCost(
             channels=self.query_key_irreps.parities * self.query_key_irreps.components,
-            pairs=features // 2,
+            frequencies=features // 2,
             values=self.value_irreps.parities * self.value_irreps.components * self.value_features,
             degree=self.spherical_degree,
             directions=self._grid_points(),
@@ -197,14 +197,14 @@ class EuclideanFastAttention(eqx.Module):
             "atoms {self.input_irreps.parities} {self.input_irreps.components} {self.features}",
         ],
     ) -> tuple[
-        Float[Array, "atoms channels pairs 2"],
-        Float[Array, "atoms channels pairs 2"],
+        Float[Array, "atoms channels frequencies 2"],
+        Float[Array, "atoms channels frequencies 2"],
         Float[
             Array,
             "atoms {self.value_irreps.parities} {self.value_irreps.components} value_features",
         ],
     ]:
-        """Queries and keys with features split into pairs, and values."""
+        """Queries and keys, two features of each frequency last, and values."""
         gate = activation(self.config.activation)
         query = features if self.query is None else self.query(features)
         key = features if self.key is None else self.key(features)
@@ -273,13 +273,13 @@ def _or(value: _T | None, default: _T) -> _T:
 
 
 def _initial_frequencies(
-    function: FrequencyFunction, pairs: int, config: AttentionConfig
+    function: FrequencyFunction, number: int, config: AttentionConfig
 ) -> np.ndarray:
     """Frequencies before training, none above what a grid is chosen for."""
     with jax.ensure_compile_time_eval():
-        values = np.asarray(function(pairs, config.frequencies), np.float64)
-    if values.shape != (pairs,):
-        raise ConfigError(f"frequency_function: got shape {values.shape}, expected ({pairs},)")
+        values = np.asarray(function(number, config.frequencies), np.float64)
+    if values.shape != (number,):
+        raise ConfigError(f"frequency_function: got shape {values.shape}, expected ({number},)")
     if not np.isfinite(values).all():
         raise ConfigError(f"frequency_function: got {values.tolist()}, expected finite numbers")
     highest = float(np.max(np.abs(values)))

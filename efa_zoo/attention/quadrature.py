@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from efa_zoo.attention.rotary import rotary_phases, rotate_pairs
+from efa_zoo.attention.rotary import rotary_phases, rotate_features
 from efa_zoo.base.contracts import contract
-from efa_zoo.ops.chunks import block_size, map_blocks, sum_blocks
+from efa_zoo.ops.chunks import chunk_size, map_chunks, sum_chunks
 from efa_zoo.ops.trigonometry import sine_and_cosine
 
 __all__ = ["attend_along", "attend_quadrature"]
@@ -17,18 +17,18 @@ __all__ = ["attend_along", "attend_quadrature"]
 
 @contract
 def attend_along(
-    query: Float[Array, "atoms channels pairs 2"],
-    key: Float[Array, "atoms channels pairs 2"],
+    query: Float[Array, "atoms channels frequencies 2"],
+    key: Float[Array, "atoms channels frequencies 2"],
     value: Float[Array, "atoms values"],
     positions: Float[Array, "atoms 3"],
-    frequencies: Float[Array, " pairs"],
+    frequencies: Float[Array, " frequencies"],
     directions: Float[Array, "directions 3"],
     atom_mask: Bool[Array, " atoms"] | None = None,
 ) -> Float[Array, "atoms directions values"]:
     """Linear attention along each direction, B_u,i = D^(-1/2) q̃_i · Σ_j k̃_j ⊗ v_j.
 
     Args:
-        query: parities and components merged into channels, features split into pairs.
+        query: parities and components merged into channels, two features of each frequency last.
         key: the same of the key.
         value: all axes but the atoms merged.
         positions: in Å.
@@ -39,13 +39,12 @@ def attend_along(
     Returns:
         One result per direction (deferred integration).
     """
-    atoms, channels, pairs, _ = query.shape
-    size = channels * pairs * 2
+    atoms, size = query.shape[0], int(np.prod(query.shape[1:]))
     if atom_mask is not None:
         value = jnp.where(atom_mask[:, None], value, 0)
     cosine, sine = rotary_phases(positions, directions, frequencies)
     rotated = [
-        rotate_pairs(x, cosine, sine).reshape(atoms, directions.shape[0], size)
+        rotate_features(x, cosine, sine).reshape(atoms, directions.shape[0], size)
         for x in (query, key)
     ]
     key_value = jnp.einsum("jgd,jv->gdv", rotated[1], value)
@@ -54,23 +53,23 @@ def attend_along(
 
 @contract
 def attend_quadrature(
-    query: Float[Array, "atoms channels pairs 2"],
-    key: Float[Array, "atoms channels pairs 2"],
+    query: Float[Array, "atoms channels frequencies 2"],
+    key: Float[Array, "atoms channels frequencies 2"],
     value: Float[Array, "atoms values"],
     positions: Float[Array, "atoms 3"],
-    frequencies: Float[Array, " pairs"],
+    frequencies: Float[Array, " frequencies"],
     directions: Float[np.ndarray, "directions 3"],
     weights: Float[np.ndarray, "directions components"],
     atom_mask: Bool[Array, " atoms"] | None = None,
 ) -> Float[Array, "atoms components values"]:
     """Integrate attention along directions against functions on the sphere, Σ_g w_ga B_g.
 
-    Two passes over blocks of atoms, which are recomputed in the backward pass: the first sums keys
+    Two passes over chunks of atoms, which are recomputed in the backward pass: the first sums keys
     times values for every direction, the second asks them. Memory is that of the features plus
     that of the sums, and never atoms times grid points.
 
     Args:
-        query: parities and components merged into channels, features split into pairs.
+        query: parities and components merged into channels, two features of each frequency last.
         key: the same of the key.
         value: all axes but the atoms merged.
         positions: in Å.
@@ -95,7 +94,7 @@ def attend_quadrature(
 
     def attend(grid: tuple[Array, Array, Array]) -> Array:
         points, even, odd = grid
-        block = block_size(atoms, points.shape[0] * 2 * size, _BLOCK_OF_ROTATED)
+        chunk = chunk_size(atoms, points.shape[0] * 2 * size, _CHUNK_OF_ROTATED)
 
         def keys_values(rows: tuple[Array, Array, Array]) -> tuple[Array, Array]:
             key, value, positions = rows
@@ -119,16 +118,16 @@ def attend_quadrature(
                 attended.append(_over_grid(_scaled(turned, cosine), -sines, odd))
             return sum(attended[1:], start=attended[0])
 
-        sines, cosines = sum_blocks(keys_values, (key, value, positions), block)
-        return map_blocks(queried, (query * size**-0.5, positions), block)
+        sines, cosines = sum_chunks(keys_values, (key, value, positions), chunk)
+        return map_chunks(queried, (query * size**-0.5, positions), chunk)
 
     grid = (
         jnp.asarray(directions, query.dtype),
         jnp.asarray(even, query.dtype),
         jnp.asarray(odd, query.dtype),
     )
-    points = block_size(len(directions), 2 * size * value.shape[1], _BLOCK_OF_SUMS)
-    return sum_blocks(attend, grid, points)
+    points = chunk_size(len(directions), 2 * size * value.shape[1], _CHUNK_OF_SUMS)
+    return sum_chunks(attend, grid, points)
 
 
 def _opposites_together(
@@ -166,8 +165,8 @@ def _opposites_together(
 def _phases(
     positions: Float[Array, "atoms 3"],
     points: Float[Array, "points 3"],
-    frequencies: Float[Array, " pairs"],
-) -> tuple[Float[Array, "points pairs atoms"], Float[Array, "points pairs atoms"]]:
+    frequencies: Float[Array, " frequencies"],
+) -> tuple[Float[Array, "points frequencies atoms"], Float[Array, "points frequencies atoms"]]:
     """Sines and cosines of the atoms' angles.
 
     Atoms come last, so that what is done for every direction runs over contiguous memory.
@@ -176,7 +175,8 @@ def _phases(
 
 
 def _scaled(
-    features: Float[Array, "atoms channels pairs 2"], phases: Float[Array, "points pairs atoms"]
+    features: Float[Array, "atoms channels frequencies 2"],
+    phases: Float[Array, "points frequencies atoms"],
 ) -> Float[Array, "points features atoms"]:
     """Features times sines or cosines."""
     product = jnp.moveaxis(features, 0, -1) * phases[:, None, :, None, :]
@@ -205,8 +205,8 @@ def _over_grid(
     return jax.lax.optimization_barrier(product).T[:, None, :]
 
 
-#: Rotated elements of a block: atoms times grid points times query features.
-_BLOCK_OF_ROTATED = 2**20
+#: Rotated elements of a chunk: atoms times grid points times query features.
+_CHUNK_OF_ROTATED = 2**20
 
 #: Elements of the key-value sums that are held at once.
-_BLOCK_OF_SUMS = 2**23
+_CHUNK_OF_SUMS = 2**23

@@ -1,4 +1,4 @@
-"""Euclidean rotary position encoding: feature pairs rotated by the phase along a direction."""
+"""Euclidean rotary position encoding: phases along a direction rotate features two by two."""
 
 from __future__ import annotations
 
@@ -13,33 +13,35 @@ from efa_zoo.base.config import FrequencyConfig
 from efa_zoo.base.contracts import contract
 from efa_zoo.ops.trigonometry import sine_and_cosine
 
-__all__ = ["FrequencyFunction", "linear_frequencies", "rotary_phases", "rotate_pairs"]
+__all__ = ["FrequencyFunction", "linear_frequencies", "rotary_phases", "rotate_features"]
 
-#: A user's choice of frequencies: (number of feature pairs, settings) to `[pairs]` in 1/Å.
+#: A user's choice of frequencies: (their number, settings) to `[frequencies]` in 1/Å.
 FrequencyFunction: TypeAlias = Callable[[int, FrequencyConfig], np.ndarray]
 
 
-def linear_frequencies(pairs: int, config: FrequencyConfig) -> np.ndarray:
+def linear_frequencies(num_frequencies: int, config: FrequencyConfig) -> np.ndarray:
     """Evenly spaced frequencies from 0 to `max_frequency / max_length` (paper, eq. 24).
 
     Args:
-        pairs: number of feature pairs; a single pair gets the highest frequency.
+        num_frequencies: their number; a single one is the highest.
         config: highest phase and the length over which it is reached.
 
     Returns:
-        `[pairs]` in 1/Å, float64.
+        `[frequencies]` in 1/Å, float64.
     """
-    if pairs == 1:
+    if num_frequencies == 1:
         return np.asarray([config.max_frequency / config.max_length])
-    return np.linspace(0.0, config.max_frequency, pairs) / config.max_length
+    return np.linspace(0.0, config.max_frequency, num_frequencies) / config.max_length
 
 
 @contract
 def rotary_phases(
     positions: Float[Array, "atoms 3"],
     directions: Float[Array, "directions 3"],
-    frequencies: Float[Array, " pairs"],
-) -> tuple[Float[Array, "atoms directions pairs"], Float[Array, "atoms directions pairs"]]:
+    frequencies: Float[Array, " frequencies"],
+) -> tuple[
+    Float[Array, "atoms directions frequencies"], Float[Array, "atoms directions frequencies"]
+]:
     """Cosine and sine of the angles ω_c u·r.
 
     Args:
@@ -56,15 +58,15 @@ def rotary_phases(
 
 
 @contract
-def rotate_pairs(
-    features: Float[Array, "atoms channels pairs 2"],
-    cosine: Float[Array, "atoms directions pairs"],
-    sine: Float[Array, "atoms directions pairs"],
-) -> Float[Array, "atoms directions channels pairs 2"]:
-    """Rotate every feature pair (2c, 2c + 1) by its angle, along every direction.
+def rotate_features(
+    features: Float[Array, "atoms channels frequencies 2"],
+    cosine: Float[Array, "atoms directions frequencies"],
+    sine: Float[Array, "atoms directions frequencies"],
+) -> Float[Array, "atoms directions channels frequencies 2"]:
+    """Rotate features 2c and 2c + 1 by the angle of frequency c, along every direction.
 
     Args:
-        features: parities and components merged into channels, features split into pairs.
+        features: parities and components merged into channels, two features of each frequency last.
         cosine: of the angles.
         sine: of the angles.
 

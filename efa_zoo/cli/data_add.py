@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from data_pipelines.files.reading import FileOptions
+from data_pipelines.files.options import FileOptions
 from data_pipelines.splitting import SplitOptions
 from efa_zoo.cli._common import DataDir, Json, dump, flag, print_
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 import efa_zoo
-from data_pipelines.files.reading import FileOptions
+from data_pipelines.files.options import FileOptions
 from data_pipelines.splitting import SplitOptions
 from efa_zoo.base.errors import InputError
 from efa_zoo.cli._common import DataDir, Json, Name, dump, flag, optional, print_

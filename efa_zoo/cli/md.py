@@ -62,7 +62,7 @@ def run(
     resume: Annotated[bool, flag("go on from the checkpoint beside the trajectory")] = False,
     engine: Annotated[
         Literal["auto", "compiled", "ase"],
-        arg(help="compiled blocks (small molecules), or ASE's integrators (constraints)"),
+        arg(help="compiled chunks (small molecules), or ASE's integrators (constraints)"),
     ] = "auto",
     max_temperature: Annotated[
         float, arg(metavar="K", help="stop when it is hotter than this")

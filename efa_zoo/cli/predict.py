@@ -72,7 +72,7 @@ def run(
       efa-zoo predict mpnn_efa_dimers dimers.extxyz --json
       efa-zoo predict mpnn_efa_dimers a.xyz b.xyz --charge 1 --out results.extxyz --skip-bad
     """
-    from efa_zoo.models.prediction import PredictionStream
+    from efa_zoo.models.inference import PredictionStream
 
     output = None if out is None else output_file(out, (".extxyz", ".xyz", ".json"), files)
     potential = efa_zoo.load(name)

@@ -6,7 +6,6 @@ import sys
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -18,25 +17,28 @@ from efa_zoo.base.errors import ConfigError, InputError
 from efa_zoo.models.hub.cards import Card, Domain
 from efa_zoo.structures.elements import ATOMIC_NUMBERS, symbol
 from efa_zoo.structures.graph import Graph
+from efa_zoo.structures.molecule import Molecule, whole_charge
 
 if TYPE_CHECKING:
     from ase import Atoms
 
+    #: One structure in any form.
+    AnyStructure: TypeAlias = Atoms | Graph | Molecule
+
 __all__ = [
-    "Molecule",
-    "OnOutOfRange",
+    "OutOfRange",
     "OutOfRangeWarning",
+    "as_float_dtype",
+    "as_out_of_range",
     "check_structure",
     "farthest",
-    "float_type",
     "ignore_out_of_range",
     "is_structure",
-    "on_out_of_range",
     "problems_out_of_range",
 ]
 
 #: What happens to a structure outside what a model knows.
-OnOutOfRange: TypeAlias = Literal["error", "warn"]
+OutOfRange: TypeAlias = Literal["error", "warn"]
 
 #: Atoms closer than this (Å) are the same atom given twice, whatever a model knows.
 _SAME_PLACE = 0.1
@@ -57,17 +59,7 @@ def ignore_out_of_range() -> Generator[None]:
         yield
 
 
-@dataclass(frozen=True, kw_only=True)
-class Molecule:
-    """A structure after the checks: float64 positions, no padding."""
-
-    numbers: np.ndarray
-    positions: np.ndarray
-    charge: int
-    dipoles: np.ndarray | None
-
-
-def on_out_of_range(option: object) -> OnOutOfRange:
+def as_out_of_range(option: object) -> OutOfRange:
     """Take an option that says what happens to a structure outside what a model knows.
 
     Args:
@@ -84,7 +76,7 @@ def on_out_of_range(option: object) -> OnOutOfRange:
     return option
 
 
-def float_type(dtype: DTypeLike) -> np.dtype:
+def as_float_dtype(dtype: DTypeLike) -> np.dtype:
     """Take an option that names the floating-point type to compute in.
 
     Args:
@@ -115,15 +107,15 @@ def _is_atoms(structure: object) -> bool:
 
 
 def is_structure(structure: object) -> bool:
-    """Whether something is one structure: ASE atoms or a `Graph`."""
-    return isinstance(structure, Graph) or _is_atoms(structure)
+    """Tell whether something is one structure: ASE atoms, a `Graph` or a `Molecule`."""
+    return isinstance(structure, Graph | Molecule) or _is_atoms(structure)
 
 
 def check_structure(
     structure: object,
     card: Card,
     charge: int | None,
-    out_of_range: OnOutOfRange,
+    out_of_range: OutOfRange,
     *,
     where: str = "",
     stacklevel: int = 3,
@@ -131,7 +123,7 @@ def check_structure(
     """Check a structure and take its arrays.
 
     Args:
-        structure: ASE atoms or a `Graph`.
+        structure: ASE atoms, a `Graph` or a `Molecule`.
         card: of the model.
         charge: total charge in units of e; None takes `atoms.info["charge"]` or the graph's
             `total_charge`, without either 0 if the model knows no other charge.
@@ -150,7 +142,10 @@ def check_structure(
     domain = _domain(card)
     if isinstance(structure, Graph):
         numbers, positions, dipoles = _graph_arrays(structure)
-        given = int(structure.total_charge) if charge is None else charge
+        given = structure.total_charge if charge is None else charge
+    elif isinstance(structure, Molecule):
+        numbers, positions, dipoles = structure.numbers, structure.positions, structure.dipoles
+        given = structure.charge if charge is None else charge
     elif _is_atoms(structure):
         numbers, positions, dipoles = _atoms_arrays(structure)  # type: ignore[arg-type]
         given = structure.info.get("charge") if charge is None else charge  # type: ignore[attr-defined]
@@ -271,13 +266,7 @@ def _charge(given: object, card: Card, domain: Domain) -> int:
             f"charge={domain.total_charges[-1]} in the extxyz header), or pass charge= (on the "
             "command line: --charge)"
         )
-    if isinstance(given, bool | np.bool_) or not isinstance(
-        given, int | float | np.integer | np.floating
-    ):
-        raise InputError(f"charge: got {given!r}, expected an integer (e)")
-    if not float(given).is_integer():
-        raise InputError(f"charge: got {given}, expected an integer (e)")
-    return int(given)
+    return whole_charge(given)
 
 
 def problems_out_of_range(

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 from efa_zoo.base.contracts import contract
-from efa_zoo.ops.chunks import map_blocks, on_cpu
-from efa_zoo.structures.graph import Graph, check_molecule
+from efa_zoo.models.outputs import Outputs
+from efa_zoo.ops.chunks import map_chunks, on_cpu
+from efa_zoo.structures.graph import Graph, check_graph
 
 __all__ = [
+    "Network",
     "batch_energy_and_forces",
     "energy",
     "energy_and_forces",
     "molecules_at_once",
 ]
 
+#: Atomic energies of a molecule (eV), and whatever else a network gives but derivatives.
+Network: TypeAlias = Callable[[Graph], Outputs]
+
 
 @contract
-def energy(model: Callable[[Graph], Float[Array, " atoms"]], graph: Graph) -> Float[Array, ""]:
-    """Energy of one molecule relative to its free elements, in eV.
+def energy(model: Network, graph: Graph) -> Float[Array, ""]:
+    """Compute the energy of one molecule relative to its free elements, in eV.
 
     Args:
         model: gives atomic energies in eV.
@@ -32,38 +41,44 @@ def energy(model: Callable[[Graph], Float[Array, " atoms"]], graph: Graph) -> Fl
     Returns:
         The sum of the atomic energies.
     """
-    return jnp.sum(_atomic_energies(model, graph))
+    check_graph(graph)
+    return _total(jnp.asarray(graph.positions), model, graph)[0]
 
 
 @contract
-def energy_and_forces(
-    model: Callable[[Graph], Float[Array, " atoms"]], graph: Graph
-) -> tuple[Float[Array, " atoms"], Float[Array, "atoms 3"]]:
-    """Atomic energies (eV) and forces (eV/Å) of one molecule, zero for padding.
+def energy_and_forces(model: Network, graph: Graph) -> Outputs:
+    """Compute what a network gives for one molecule, and forces.
 
     Args:
         model: gives atomic energies in eV.
         graph: the molecule.
 
     Returns:
-        Atomic energies `[atoms]` and the negative gradient of their sum `[atoms, 3]`.
+        The outputs with forces, the negative gradient of the sum of the atomic energies.
     """
-    check_molecule(graph)
+    check_graph(graph)
+    differentiated = jax.value_and_grad(_total, has_aux=True)
+    (_, outputs), gradient = differentiated(jnp.asarray(graph.positions), model, graph)
+    return dataclasses.replace(outputs, forces=-gradient)
 
-    def total(positions: Array) -> tuple[Array, Array]:
-        moved = eqx.tree_at(lambda g: g.positions, graph, positions)
-        energies = _atomic_energies(model, moved)
-        return jnp.sum(energies), energies
 
-    (_, energies), gradient = jax.value_and_grad(total, has_aux=True)(jnp.asarray(graph.positions))
-    return energies, -gradient
+def _total(positions: Array, model: Network, graph: Graph) -> tuple[Array, Outputs]:
+    """Sum of the atomic energies at some positions."""
+    outputs = model(eqx.tree_at(lambda g: g.positions, graph, positions))
+    _check_energies(graph.atomic_numbers, outputs.atomic_energies)
+    return outputs.energy, outputs
 
 
 @contract
-def batch_energy_and_forces(
-    model: Callable[[Graph], Float[Array, " atoms"]], graphs: Graph
-) -> tuple[Float[Array, "molecules atoms"], Float[Array, "molecules atoms 3"]]:
-    """Atomic energies (eV) and forces (eV/Å) of a batch.
+def _check_energies(
+    atomic_numbers: Int[Array | np.ndarray, " atoms"], atomic_energies: Float[Array, " atoms"]
+) -> None:
+    """The contract of a network's outputs, which its own annotations may leave open."""
+
+
+@contract
+def batch_energy_and_forces(model: Network, graphs: Graph) -> Outputs:
+    """Compute what a network gives for a batch, and forces.
 
     The same as `jax.vmap` of `energy_and_forces`, but on a CPU the molecules are taken a few at a
     time: this is faster and needs less memory.
@@ -73,11 +88,10 @@ def batch_energy_and_forces(
         graphs: the molecules, with one more leading axis on every leaf.
 
     Returns:
-        Atomic energies `[molecules, atoms]` and forces `[molecules, atoms, 3]`.
+        The outputs, with one more leading axis on every leaf.
     """
-    function = jax.vmap(lambda graph: energy_and_forces(model, graph))
-    size = molecules_at_once(graphs)
-    return map_blocks(function, graphs, size, remat=False)
+    function = jax.vmap(functools.partial(energy_and_forces, model))
+    return map_chunks(function, graphs, molecules_at_once(graphs), remat=False)
 
 
 #: Pairs of atoms of the molecules that are computed together on a CPU, and of all molecules of a
@@ -87,7 +101,7 @@ _PAIRS_WORTH_CUTTING = 1024
 
 
 def molecules_at_once(graphs: Graph) -> int:
-    """Number of molecules that are computed together.
+    """Decide how many molecules are computed together.
 
     Args:
         graphs: the molecules, with one more leading axis on every leaf.
@@ -102,12 +116,3 @@ def molecules_at_once(graphs: Graph) -> int:
     if molecules * pairs < _PAIRS_WORTH_CUTTING:
         return molecules
     return max(1, _PAIRS_AT_ONCE // pairs)
-
-
-@contract
-def _atomic_energies(
-    model: Callable[[Graph], Float[Array, " atoms"]], graph: Graph
-) -> Float[Array, " {graph.num_atoms}"]:
-    """What the model gives, which its own annotations may leave open."""
-    check_molecule(graph)
-    return model(graph)

@@ -14,13 +14,14 @@ from efa_zoo.attention.module import EuclideanFastAttention
 from efa_zoo.base.config import ModelConfig
 from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import InputError
-from efa_zoo.nn.basis import Pairs, pair_basis
+from efa_zoo.models.outputs import Outputs
 from efa_zoo.nn.coupling import Irreps
 from efa_zoo.nn.dense import MLP, Dense, change_irreps
 from efa_zoo.nn.embed import Embed
 from efa_zoo.nn.message_passing import MessagePass
+from efa_zoo.nn.pairs import PairBasis, pair_basis
 from efa_zoo.nn.tensor_dense import TensorDense
-from efa_zoo.structures.graph import Graph, check_molecule
+from efa_zoo.structures.graph import Graph, check_graph
 
 __all__ = ["EnergyModel", "Interaction"]
 
@@ -137,7 +138,7 @@ class Interaction(eqx.Module):
     def __call__(
         self,
         x: Float[Array, "atoms parities components features"],
-        pairs: Pairs,
+        pairs: PairBasis,
         positions: Float[Array, "atoms 3"],
         atom_mask: Bool[Array, " atoms"],
     ) -> Float[Array, "atoms {self.irreps.parities} {self.irreps.components} features"]:
@@ -223,6 +224,19 @@ class EnergyModel(eqx.Module):
         self.readout = scale * jax.random.normal(keys[2], (config.features,), dtype)
         self.element_bias = jnp.zeros(config.highest_atomic_number + 1, self.readout.dtype)
 
+    def evaluation_for(self, num_atoms: int) -> tuple[str, ...]:
+        """Tell how each block that attends evaluates attention, "exact" or "quadrature".
+
+        Args:
+            num_atoms: padded number of atoms.
+        """
+        layers = [block.attention for block in self.interactions]
+        return tuple(
+            layer.evaluation_for(num_atoms)
+            for layer in layers
+            if isinstance(layer, EuclideanFastAttention)
+        )
+
     @contract
     def initial_features(self, graph: Graph) -> Float[Array, "atoms 1 components features"]:
         """Features of the atoms before the first block: their elements, and their dipoles if any.
@@ -247,20 +261,21 @@ class EnergyModel(eqx.Module):
         return jnp.concatenate([x, dipoles], axis=-2)
 
     @contract
-    def __call__(self, graph: Graph) -> Float[Array, " atoms"]:
-        """Atomic energies of one molecule.
+    def __call__(self, graph: Graph) -> Outputs:
+        """Compute atomic energies of one molecule.
 
         Args:
             graph: neighbours within the cutoff of `config.message_passing`; atomic dipoles if
                 the network embeds them. Positions in Å of the dtype of the weights.
 
         Returns:
-            `[atoms]` in eV, zero for padding.
+            Atomic energies in eV, zero for padding.
 
         Raises:
-            InputError: atomic dipoles are needed and missing, or given and not used.
+            InputError: atomic dipoles are needed and missing, or given and not used; or the graph
+                does not list all pairs within the cutoff.
         """
-        check_molecule(graph)
+        check_graph(graph)
         positions, mask = jnp.asarray(graph.positions), graph.atom_mask
         x = self.initial_features(graph)
         # Accelerators would round the factors of float32 products, and lose the symmetry.
@@ -270,7 +285,7 @@ class EnergyModel(eqx.Module):
                 x = interaction(x, pairs, positions, mask)
             energies = change_irreps(x, _SCALARS)[:, 0, 0, :] @ self.readout
         bias = self.element_bias[jnp.asarray(graph.atomic_numbers)]
-        return jnp.where(mask, energies + bias, 0)
+        return Outputs(atomic_energies=jnp.where(mask, energies + bias, 0))
 
 
 def _attention_irreps(irreps: Irreps, config: ModelConfig, last: bool) -> Irreps:

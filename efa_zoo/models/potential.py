@@ -13,7 +13,6 @@ from numpy.typing import DTypeLike
 from efa_zoo.base.errors import InputError
 from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.mpnn import EnergyModel
-from efa_zoo.structures.elements import ATOMIC_NUMBERS, SYMBOLS
 
 __all__ = ["Potential", "cast"]
 
@@ -32,20 +31,6 @@ class Potential(eqx.Module):
 
     network: EnergyModel
     card: Card = eqx.field(static=True)
-
-    def reference_energies(self, atomic_numbers: np.ndarray) -> np.ndarray:
-        """What the card adds to the network's atomic energies, in float64.
-
-        Args:
-            atomic_numbers: of elements in the card's domain.
-
-        Returns:
-            Energies of the free elements in eV, of the same shape.
-        """
-        energies = np.zeros(len(SYMBOLS))
-        for element, energy in self.card.reference_energies.items():
-            energies[ATOMIC_NUMBERS[element]] = energy
-        return energies[atomic_numbers]
 
 
 def cast(tree: _Tree, dtype: DTypeLike) -> _Tree:

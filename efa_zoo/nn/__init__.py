@@ -3,11 +3,11 @@
 Imports `base`, `structures` and `ops`.
 """
 
-from efa_zoo.nn.basis import Pairs, pair_basis
 from efa_zoo.nn.coupling import Coupling, Irreps, clebsch_gordan, repeat_degrees
 from efa_zoo.nn.dense import MLP, Dense, activation, change_irreps
 from efa_zoo.nn.embed import Embed
 from efa_zoo.nn.message_passing import MessagePass
+from efa_zoo.nn.pairs import PairBasis, pair_basis
 from efa_zoo.nn.radial import radial_functions
 from efa_zoo.nn.tensor_dense import TensorDense
 
@@ -18,7 +18,7 @@ __all__ = [
     "Embed",
     "Irreps",
     "MessagePass",
-    "Pairs",
+    "PairBasis",
     "TensorDense",
     "activation",
     "change_irreps",

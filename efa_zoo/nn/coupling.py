@@ -159,22 +159,22 @@ class Coupling(NamedTuple):
         rows = product.reshape(math.prod(batch), *product.shape[-4:])
         sizes = [2 * l + 1 for l in range(first.degree + 1)] * first.parities
         parts = iter(jnp.split(rows, np.cumsum(sizes)[:-1], axis=1))
-        blocks = {}
+        products = {}
         for p1 in range(first.parities):
             for l1 in range(first.degree + 1):
                 channels = jnp.split(next(parts), self.second.parities, axis=2)
-                blocks |= {(p1, l1, p2): part[:, :, 0] for p2, part in enumerate(channels)}
-        coupled = self.couple_blocks(blocks, weights)
+                products |= {(p1, l1, p2): part[:, :, 0] for p2, part in enumerate(channels)}
+        coupled = self.couple_parts(products, weights)
         return coupled.reshape(*batch, *coupled.shape[1:])
 
-    def couple_blocks(
+    def couple_parts(
         self,
         products: Mapping[
             tuple[int, int, int], Float[Array, "rows components1 components2 features"]
         ],
         weights: Float[Array, "{len(self.paths)} features"] | None = None,
     ) -> Float[Array, "rows parities3 components3 features"]:
-        """The same for a product in pieces, which need not be put together.
+        """Couple a product in parts, which need not be put together.
 
         Args:
             products: for every parity channel and degree of the first factor, and parity channel
@@ -188,26 +188,26 @@ class Coupling(NamedTuple):
         rows, features = some.shape[0], some.shape[-1]
         if weights is None:
             weights = jnp.ones((len(self.paths), features), some.dtype)
-        pieces: dict[tuple[tuple[int, int, int], int | None], Array] = {}
+        products_of: dict[tuple[tuple[int, int, int], int | None], Array] = {}
         for first, product in products.items():
             if _all_degrees_at_once(self.second):
-                pieces[first, None] = product
+                products_of[first, None] = product
             else:
                 degrees = [l * l for l in range(1, self.second.degree + 1)]
-                parts = jnp.split(product, degrees, axis=2)
-                pieces |= {(first, l2): part for l2, part in enumerate(parts)}
-        blocks, segments = _coupling_blocks(self)
+                split = enumerate(jnp.split(product, degrees, axis=2))
+                products_of |= {(first, l2): product for l2, product in split}
+        parts, segments = _coupling_parts(self)
         components = []
-        for block in blocks:
-            product = pieces[block.first, block.second_degree].reshape(rows, -1, features)
-            if not block.is_identity:
-                product = constant_product(jnp.asarray(block.constants, some.dtype), product)
+        for part in parts:
+            product = products_of[part.first, part.second_degree].reshape(rows, -1, features)
+            if not part.is_identity:
+                product = constant_product(jnp.asarray(part.constants, some.dtype), product)
             components.append(product)
         coupled = sum_paths(jnp.concatenate(components, axis=1), weights, segments)
         return coupled.reshape(rows, self.output.parities, self.output.components, features)
 
 
-class _Block(NamedTuple):
+class _Part(NamedTuple):
     """What a degree of the first factor and one or all of the second couple to.
 
     Attributes:
@@ -233,29 +233,29 @@ def _all_degrees_at_once(second: Irreps) -> bool:
 
 
 @functools.cache
-def _coupling_blocks(coupling: Coupling) -> tuple[tuple[_Block, ...], PathSegments]:
-    """Blocks of products, and where the components of the paths go, which they give in order."""
+def _coupling_parts(coupling: Coupling) -> tuple[tuple[_Part, ...], PathSegments]:
+    """Parts of the product, and where the components of the paths go, which they give in order."""
     first, second, output = coupling
     table = clebsch_gordan(first.degree, second.degree, output.degree, np.dtype(np.float64))
     groups: dict[tuple[tuple[int, int, int], int | None], list[int]] = {}
     together = _all_degrees_at_once(second)
     for number, (p1, l1, p2, l2, _, _) in enumerate(coupling.paths):
         groups.setdefault(((p1, l1, p2), None if together else l2), []).append(number)
-    blocks, segments = [], []
+    parts, segments = [], []
     for (left, degree2), numbers in groups.items():
         rows = []
         for number in numbers:
             _, l1, _, l2, p3, l3 = coupling.paths[number]
             constants = np.zeros((2 * l3 + 1, 2 * l1 + 1, second.components))
             own2 = slice(l2**2, (l2 + 1) ** 2)
-            part = table[l1**2 : (l1 + 1) ** 2, own2, l3**2 : (l3 + 1) ** 2]
-            constants[:, :, own2] = np.moveaxis(part, -1, 0)
+            coefficients = table[l1**2 : (l1 + 1) ** 2, own2, l3**2 : (l3 + 1) ** 2]
+            constants[:, :, own2] = np.moveaxis(coefficients, -1, 0)
             rows.append(constants if together else constants[:, :, own2])
             segments.append((number, p3 * output.components + l3**2, 2 * l3 + 1))
         matrix = np.concatenate(rows).reshape(sum(map(len, rows)), -1)
-        blocks.append(_Block(left, degree2, matrix))
+        parts.append(_Part(left, degree2, matrix))
     outputs = output.parities * output.components
-    return tuple(blocks), PathSegments(tuple(segments), len(coupling.paths), outputs)
+    return tuple(parts), PathSegments(tuple(segments), len(coupling.paths), outputs)
 
 
 @functools.cache

@@ -96,11 +96,11 @@ class Dense(eqx.Module):
             output = features @ self.weight[0, 0]
             return output if self.bias is None else output + self.bias
         sizes = [2 * l + 1 for l in range(self.irreps.degree + 1)]
-        blocks = jnp.split(features, np.cumsum(sizes)[:-1], axis=-2)
+        parts = jnp.split(features, np.cumsum(sizes)[:-1], axis=-2)
         output = jnp.concatenate(
             [
-                jnp.einsum("...pmi,pio->...pmo", block, self.weight[:, l])
-                for l, block in enumerate(blocks)
+                jnp.einsum("...pmi,pio->...pmo", part, self.weight[:, l])
+                for l, part in enumerate(parts)
             ],
             axis=-2,
         )

@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from efa_zoo.base.contracts import contract
-from efa_zoo.nn.basis import Pairs
 from efa_zoo.nn.coupling import Coupling, Irreps, clebsch_gordan
 from efa_zoo.nn.dense import change_irreps
-from efa_zoo.ops.chunks import block_size, map_blocks
+from efa_zoo.nn.pairs import PairBasis
+from efa_zoo.ops.chunks import chunk_size, map_chunks
 from efa_zoo.ops.contractions import (
     PathSegments,
     featurewise_product,
@@ -27,8 +27,8 @@ __all__ = ["MessagePass"]
 
 _SCALARS = Irreps(0, False)
 
-#: Pairs of atoms of a block of message passing.
-_BLOCK_OF_PAIRS = 1024
+#: Pairs of atoms of a chunk of message passing.
+_CHUNK_OF_PAIRS = 1024
 
 
 class MessagePass(eqx.Module):
@@ -90,7 +90,7 @@ class MessagePass(eqx.Module):
             "atoms {self.coupling.second.parities} {self.coupling.second.components} "
             "{self.weights.shape[-1]}",
         ],
-        pairs: Pairs,
+        pairs: PairBasis,
     ) -> Float[
         Array, "atoms {self.coupling.output.parities} {self.coupling.output.components} features"
     ]:
@@ -104,23 +104,23 @@ class MessagePass(eqx.Module):
         if pairs.neighbors is None:
             return sum_neighbors(pairs, components)
         atoms, neighbors = pairs.neighbors.shape
-        size = block_size(atoms, neighbors, _BLOCK_OF_PAIRS)
-        return map_blocks(lambda block: sum_neighbors(block, components), pairs, size)
+        size = chunk_size(atoms, neighbors, _CHUNK_OF_PAIRS)
+        return map_chunks(lambda chunk: sum_neighbors(chunk, components), pairs, size)
 
     def _sum_of_scalars(
-        self, pairs: Pairs, features: Float[Array, "all_atoms 1 1 features"]
+        self, pairs: PairBasis, features: Float[Array, "all_atoms 1 1 features"]
     ) -> Float[Array, "atoms parities3 components3 features"]:
         """Neighbour sum of filters times scalars, then their coupling."""
         others = pairs.of_neighbors(features[:, 0, 0])
         products = {}
-        for l, block in enumerate(self._blocks):
+        for l, own in enumerate(self._components):
             scaled = self._filter(pairs, l) * others
-            product = jnp.einsum("iaj,ijf->iaf", pairs.angular[:, block], scaled)
+            product = jnp.einsum("iaj,ijf->iaf", pairs.angular[:, own], scaled)
             products[0, l, 0] = product[:, :, None]
-        return self.coupling.couple_blocks(products, self.weights)
+        return self.coupling.couple_parts(products, self.weights)
 
     def _sum_products(
-        self, pairs: Pairs, features: Float[Array, "all_atoms parities components features"]
+        self, pairs: PairBasis, features: Float[Array, "all_atoms parities components features"]
     ) -> Float[Array, "atoms parities3 components3 features"]:
         """Neighbour sum of filters times features, then their coupling."""
 
@@ -133,23 +133,23 @@ class MessagePass(eqx.Module):
             ]
 
         if pairs.radial.shape[0] < features.shape[0]:
-            # In a block of a loop, derivatives of second order would store for all blocks what is
+            # In a chunk of a loop, derivatives of second order would store for all chunks what is
             # as large as the features of all pairs.
             sum_neighbors = jax.checkpoint(sum_neighbors, prevent_cse=False)
         products = {}
-        for l, block in enumerate(self._blocks):
-            sums = sum_neighbors(features, self._filter(pairs, l), pairs.angular[:, block])
+        for l, own in enumerate(self._components):
+            sums = sum_neighbors(features, self._filter(pairs, l), pairs.angular[:, own])
             products |= {(0, l, parity): part for parity, part in enumerate(sums)}
-        return self.coupling.couple_blocks(products, self.weights)
+        return self.coupling.couple_parts(products, self.weights)
 
-    def _filter(self, pairs: Pairs, degree: int) -> Float[Array, "atoms neighbors features"]:
+    def _filter(self, pairs: PairBasis, degree: int) -> Float[Array, "atoms neighbors features"]:
         """Filters of one degree."""
         radial = pairs.radial.reshape(-1, pairs.radial.shape[-1])
         filters = matrix_product(radial, self.filter[degree])
         return filters.reshape(*pairs.radial.shape[:2], -1)
 
     @property
-    def _blocks(self) -> list[slice]:
+    def _components(self) -> list[slice]:
         """Components of each degree of the filters."""
         return [slice(l * l, (l + 1) ** 2) for l in range(self.coupling.first.degree + 1)]
 
@@ -167,7 +167,7 @@ class MessagePass(eqx.Module):
         return sum_paths(proper, jnp.stack(factors), _one_path_of_each_degree(degree))
 
     def _sum_to_scalars(
-        self, pairs: Pairs, parts: Float[Array, "all_atoms components features"]
+        self, pairs: PairBasis, parts: Float[Array, "all_atoms components features"]
     ) -> Float[Array, "atoms 1 1 features"]:
         """Neighbour sum coupled to proper scalars, which pairs every component with itself."""
         columns = [pairs.of_neighbors(part) for part in jnp.split(parts, parts.shape[1], axis=1)]

@@ -75,5 +75,5 @@ class TensorDense(eqx.Module):
             for l1 in range(irreps.degree + 1)
             for p2 in range(irreps.parities)
         }
-        coupled = self.coupling.couple_blocks(products, self.weights)
+        coupled = self.coupling.couple_parts(products, self.weights)
         return coupled.reshape(*batch, *coupled.shape[1:])

@@ -1,4 +1,4 @@
-"""Blocks of molecular dynamics steps as one compiled function, for small molecules.
+"""Chunks of molecular dynamics steps as one compiled function, for small molecules.
 
 All pairs of atoms are neighbours, so that nothing has to be searched on the way; pairs beyond the
 cutoff are masked as they are everywhere else. Positions and velocities are float64, whatever type
@@ -23,14 +23,13 @@ from ase import units
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from efa_zoo.base.contracts import contract
-from efa_zoo.models.checks import Molecule
 from efa_zoo.models.energy import energy_and_forces
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.potential import Potential, cast
 from efa_zoo.simulation.config import DynamicsConfig
 from efa_zoo.simulation.state import Limits, State
-from efa_zoo.structures.graph import Graph, neighbor_matrix
-from efa_zoo.structures.neighbors import within_cutoff
+from efa_zoo.structures.graph import Graph, pack_one
+from efa_zoo.structures.molecule import Molecule
 
 __all__ = ["CompiledEngine"]
 
@@ -100,9 +99,9 @@ def _energy_and_forces(network: EnergyModel, graph: Graph, positions: Array) -> 
     """Energy and forces in float64 of a network of any type."""
     centered = positions - jnp.mean(positions, axis=0)
     moved = eqx.tree_at(lambda g: g.positions, graph, centered.astype(graph.positions.dtype))
-    cutoff = float(network.config.message_passing.cutoff)
-    energies, forces = energy_and_forces(network, within_cutoff(moved, cutoff))
-    return jnp.sum(energies.astype(positions.dtype)), forces.astype(positions.dtype)
+    outputs = energy_and_forces(network, moved)
+    energy = jnp.sum(outputs.atomic_energies.astype(positions.dtype))
+    return energy, jnp.asarray(outputs.forces, positions.dtype)
 
 
 def _within_limits(rules: _Rules, positions: Array, velocities: Array, forces: Array) -> Array:
@@ -135,7 +134,7 @@ def _advance(
 
 
 class CompiledEngine:
-    """Molecular dynamics in compiled blocks, with all pairs of atoms.
+    """Molecular dynamics in compiled chunks, with all pairs of atoms.
 
     Attributes:
         limits: where it stops.
@@ -164,16 +163,10 @@ class CompiledEngine:
         """
         self.limits = limits
         self._masses = masses
-        self._reference_energy = float(potential.reference_energies(molecule.numbers).sum())
-        neighbors, mask = neighbor_matrix(molecule.positions, None)
-        self._graph = Graph(
-            atomic_numbers=molecule.numbers.astype(np.int32),
-            positions=np.zeros(molecule.positions.shape, dtype),
-            neighbors=neighbors,
-            neighbor_mask=mask,
-            total_charge=np.asarray(molecule.charge, np.int32),
-            atomic_dipoles=None if molecule.dipoles is None else molecule.dipoles.astype(dtype),
-        )
+        energies = potential.card.energies_of_elements(molecule.numbers)
+        self._reference_energy = float(energies.sum())
+        atoms = molecule.num_atoms
+        self._graph = pack_one(molecule, atoms, atoms, reach=math.inf, dtype=dtype)
         with jax.enable_x64(True):
             self._network = cast(potential.network, dtype)
             self._rules = _rules(config, limits, masses)

@@ -16,11 +16,10 @@ from numpy.typing import DTypeLike
 
 from efa_zoo.base.errors import InputError, SimulationError
 from efa_zoo.models.checks import (
-    Molecule,
-    OnOutOfRange,
+    OutOfRange,
+    as_float_dtype,
+    as_out_of_range,
     check_structure,
-    float_type,
-    on_out_of_range,
     problems_out_of_range,
 )
 from efa_zoo.models.hub.registry import load
@@ -31,6 +30,7 @@ from efa_zoo.simulation.config import DynamicsConfig
 from efa_zoo.simulation.records import Records, at_state
 from efa_zoo.simulation.state import Limits, State
 from efa_zoo.simulation.velocities import degrees_of_freedom, initial_momenta
+from efa_zoo.structures.molecule import Molecule
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -101,7 +101,7 @@ def run_dynamics(
     *,
     charge: int | None = None,
     dtype: DTypeLike = "float64",
-    out_of_range: OnOutOfRange = "error",
+    out_of_range: OutOfRange = "error",
     resume: bool = False,
     on_row: Callable[[Mapping[str, float]], None] | None = None,
 ) -> DynamicsResult:
@@ -136,8 +136,8 @@ def run_dynamics(
             checkpoint is of the row before.
         UnknownModelError, ConfigError, WeightsError: as for `efa_zoo.load`.
     """
-    wanted, out_of_range = float_type(dtype), on_out_of_range(out_of_range)
-    potential = model if isinstance(model, Potential) else load(model)
+    wanted, out_of_range = as_float_dtype(dtype), as_out_of_range(out_of_range)
+    potential = load(model)
     molecule = check_structure(atoms, potential.card, charge, out_of_range)
     engine_name = _choose_engine(atoms, config)
     setup = _setup(potential, molecule, atoms, config, wanted, engine_name)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from efa_zoo.base.errors import InputError, SimulationError
-from efa_zoo.models.checks import OnOutOfRange, check_structure, ignore_out_of_range
+from efa_zoo.models.checks import OutOfRange, check_structure, ignore_out_of_range
 from efa_zoo.models.hub.registry import load
 from efa_zoo.models.potential import Potential
 from efa_zoo.simulation.bonds import changed_bonds
@@ -59,7 +59,7 @@ def relax(
     steps: int = 500,
     charge: int | None = None,
     dtype: DTypeLike = "float64",
-    out_of_range: OnOutOfRange = "error",
+    out_of_range: OutOfRange = "error",
     trajectory: str | PathLike[str] | None = None,
     on_step: Callable[[int, float, float], None] | None = None,
 ) -> Relaxation:
@@ -100,7 +100,7 @@ def relax(
     if path is not None and path.exists():
         raise InputError(f"trajectory: {path} exists, expected a new name")
     make = _optimizer(optimizer)
-    potential = model if isinstance(model, Potential) else load(model)
+    potential = load(model)
     molecule = check_structure(atoms, potential.card, charge, out_of_range)
     moving = atoms.copy()
     moving.info["charge"] = molecule.charge

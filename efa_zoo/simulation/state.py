@@ -8,7 +8,7 @@ import numpy as np
 from ase import units
 from jaxtyping import Float
 
-from efa_zoo.models.checks import OnOutOfRange, problems_out_of_range
+from efa_zoo.models.checks import OutOfRange, problems_out_of_range
 from efa_zoo.models.hub.cards import Card
 from efa_zoo.structures.elements import symbol
 
@@ -72,7 +72,7 @@ class Limits:
     max_force: float
     degrees_of_freedom: int
     card: Card
-    out_of_range: OnOutOfRange
+    out_of_range: OutOfRange
 
     @property
     def max_kinetic_energy(self) -> float:

@@ -1,9 +1,11 @@
-"""One padded molecule as a pytree, and how to build, pad and stack it."""
+"""One padded molecule as a pytree, and the one place where molecules are padded and stacked."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,11 +15,21 @@ from jaxtyping import Array, Bool, Float, Int
 
 from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import InputError
+from efa_zoo.structures.molecule import Molecule, check_molecule
+from efa_zoo.structures.neighbors import all_pairs, neighbor_matrix
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["Graph", "check_molecule", "neighbor_matrix", "stack"]
+__all__ = ["Graph", "Shape", "check_graph", "pack", "pack_one", "stack"]
+
+
+class Shape(NamedTuple):
+    """Padded shape of a batch: molecules, atoms of each and neighbours of each atom."""
+
+    molecules: int
+    atoms: int
+    neighbors: int
 
 
 class Graph(eqx.Module):
@@ -34,6 +46,8 @@ class Graph(eqx.Module):
         neighbor_mask: `[atoms, neighbors]`, True for a neighbour, False for padding.
         total_charge: scalar, in units of e.
         atomic_dipoles: `[atoms, 3]` in e·Å, or None.
+        reach: all pairs closer than this (Å, static) are among the neighbours; infinity where all
+            pairs are. A network refuses a graph that does not reach as far as its cutoff.
     """
 
     atomic_numbers: Int[Array | np.ndarray, "*batch atoms"]
@@ -42,6 +56,7 @@ class Graph(eqx.Module):
     neighbor_mask: Bool[Array | np.ndarray, "*batch atoms neighbors"]
     total_charge: Int[Array | np.ndarray, "*batch"]
     atomic_dipoles: Float[Array | np.ndarray, "*batch atoms 3"] | None = None
+    reach: float = eqx.field(static=True, default=math.inf)
 
     @property
     def num_atoms(self) -> int:
@@ -87,43 +102,19 @@ class Graph(eqx.Module):
             The molecule with NumPy leaves.
 
         Raises:
-            InputError: a shape is wrong, a number is not an element, a position is not finite, or
-                the padded size is too small.
+            InputError: a shape is wrong, a number is not an element, a position is not finite, the
+                charge is no integer, or the padded size is too small.
         """
-        numbers = np.asarray(atomic_numbers)
-        coordinates = np.asarray(positions, dtype=np.float64)
-        if numbers.ndim != 1 or numbers.size == 0:
-            raise InputError(
-                f"atomic_numbers: got shape {numbers.shape}, expected (atoms,) with atoms >= 1"
-            )
-        if not np.issubdtype(numbers.dtype, np.integer) or numbers.min() < 1:
-            raise InputError(
-                f"atomic_numbers: got {numbers.tolist()}, expected integers of at least 1"
-            )
-        if coordinates.shape != (numbers.size, 3):
-            raise InputError(
-                f"positions: got shape {coordinates.shape}, expected ({numbers.size}, 3)"
-            )
-        if not np.isfinite(coordinates).all():
-            atom = int(np.flatnonzero(~np.isfinite(coordinates).all(axis=1))[0])
-            raise InputError(
-                f"positions: atom {atom} has {coordinates[atom].tolist()}, expected finite numbers"
-            )
-        neighbors, mask = neighbor_matrix(coordinates, cutoff)
-        dipoles = None
-        if atomic_dipoles is not None:
-            dipoles = np.asarray(atomic_dipoles, dtype=np.float64)
-            if dipoles.shape != coordinates.shape:
-                raise InputError(
-                    f"atomic_dipoles: got shape {dipoles.shape}, expected {coordinates.shape}"
-                )
-        graph = cls(
-            atomic_numbers=numbers.astype(np.int32),
-            positions=coordinates.astype(dtype),
-            neighbors=neighbors,
-            neighbor_mask=mask,
-            total_charge=np.asarray(total_charge, dtype=np.int32),
-            atomic_dipoles=None if dipoles is None else dipoles.astype(dtype),
+        molecule = check_molecule(atomic_numbers, positions, total_charge, atomic_dipoles)
+        lists = neighbor_matrix(molecule.positions, cutoff)
+        graph = pack_one(
+            molecule,
+            molecule.num_atoms,
+            lists[0].shape[1],
+            reach=math.inf if cutoff is None else float(cutoff),
+            lists=lists,
+            dtype=dtype,
+            centered=False,
         )
         return graph.pad(num_atoms, num_neighbors)
 
@@ -147,12 +138,11 @@ class Graph(eqx.Module):
             raise InputError(
                 f"pbc: got {atoms.pbc.tolist()}, expected a molecule without periodicity"
             )
-        charge = atoms.info.get("charge", 0) if total_charge is None else total_charge
         return cls.from_arrays(
             atoms.get_atomic_numbers(),
             atoms.get_positions(),
             cutoff,
-            total_charge=int(charge),
+            total_charge=atoms.info.get("charge", 0) if total_charge is None else total_charge,
             atomic_dipoles=atoms.arrays.get("atomic_dipoles"),
             num_atoms=num_atoms,
             num_neighbors=num_neighbors,
@@ -179,10 +169,8 @@ class Graph(eqx.Module):
             raise InputError(f"num_atoms: got {num_atoms}, expected at least {atoms}")
         if num_neighbors < width:
             raise InputError(f"num_neighbors: got {num_neighbors}, expected at least {width}")
-        itself = np.arange(num_atoms, dtype=np.int32)[:, None]
-        neighbors = np.broadcast_to(itself, (num_atoms, num_neighbors)).copy()
+        neighbors, mask = _no_neighbors((), num_atoms, num_neighbors)
         neighbors[:atoms, :width] = self.neighbors
-        mask = np.zeros((num_atoms, num_neighbors), bool)
         mask[:atoms, :width] = self.neighbor_mask
         dipoles = self.atomic_dipoles
         return Graph(
@@ -192,7 +180,15 @@ class Graph(eqx.Module):
             neighbor_mask=mask,
             total_charge=self.total_charge,
             atomic_dipoles=None if dipoles is None else _pad_rows(dipoles, num_atoms),
+            reach=self.reach,
         )
+
+
+def _no_neighbors(batch: tuple[int, ...], atoms: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lists that hold nothing but padding."""
+    itself = np.arange(atoms, dtype=np.int32)[:, None]
+    shape = (*batch, atoms, width)
+    return np.broadcast_to(itself, shape).copy(), np.zeros(shape, bool)
 
 
 def _pad_rows(rows: Array | np.ndarray, size: int) -> np.ndarray:
@@ -201,7 +197,112 @@ def _pad_rows(rows: Array | np.ndarray, size: int) -> np.ndarray:
     return padded
 
 
-def check_molecule(graph: Graph) -> None:
+def pack(
+    molecules: Sequence[Molecule],
+    shape: Shape,
+    *,
+    reach: float,
+    lists: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
+    dtype: np.dtype | type = np.float32,
+    centered: bool = True,
+) -> Graph:
+    """Pad molecules to one shape and stack them: every graph is made here.
+
+    All pairs are listed where the shape has as many neighbours as atoms. Padding has number, mask,
+    charge and position zero; padded neighbours point to the atom itself.
+
+    Args:
+        molecules: at most `shape.molecules`; all of them have dipoles, or none.
+        shape: padded sizes; where molecules are missing the batch has only padding.
+        reach: pairs closer than this (Å) are neighbours.
+        lists: neighbours and mask of each molecule, where they are known; else they are searched.
+        dtype: floating-point type.
+        centered: move each centroid to the origin, where float32 resolves positions best; networks
+            do not care.
+
+    Returns:
+        The batch with NumPy leaves.
+
+    Raises:
+        InputError: a molecule does not fit the shape, or only some have dipoles.
+    """
+    count, atoms, width = shape
+    dense = lists is None and width == atoms
+    if len({molecule.dipoles is None for molecule in molecules}) > 1:
+        raise InputError("atomic_dipoles: given for some molecules only, expected all or none")
+    with_dipoles = bool(molecules) and molecules[0].dipoles is not None
+    numbers = np.zeros((count, atoms), np.int32)
+    positions = np.zeros((count, atoms, 3), dtype)
+    charges = np.zeros(count, np.int32)
+    dipoles = np.zeros((count, atoms, 3), dtype) if with_dipoles else None
+    neighbors, mask = _no_neighbors((count,), atoms, width)
+    for row, molecule in enumerate(molecules):
+        size = molecule.num_atoms
+        if size > atoms:
+            raise InputError(f"shape: got {atoms} atoms, expected at least {size}")
+        numbers[row, :size] = molecule.numbers
+        center = molecule.positions.mean(axis=0) if centered else 0
+        positions[row, :size] = molecule.positions - center
+        charges[row] = molecule.charge
+        if dipoles is not None:
+            dipoles[row, :size] = molecule.dipoles
+        if not dense:
+            found = neighbor_matrix(molecule.positions, reach) if lists is None else lists[row]
+            if found[0].shape[1] > width:
+                raise InputError(
+                    f"shape: got {width} neighbours, expected at least {found[0].shape[1]}"
+                )
+            neighbors[row, :size, : found[0].shape[1]] = found[0]
+            mask[row, :size, : found[1].shape[1]] = found[1]
+    if dense:
+        neighbors, mask = all_pairs(numbers > 0)
+    return Graph(
+        atomic_numbers=numbers,
+        positions=positions,
+        neighbors=neighbors,
+        neighbor_mask=mask,
+        total_charge=charges,
+        atomic_dipoles=dipoles,
+        reach=math.inf if dense else reach,
+    )
+
+
+def pack_one(
+    molecule: Molecule,
+    atoms: int,
+    neighbors: int,
+    *,
+    reach: float,
+    lists: tuple[np.ndarray, np.ndarray] | None = None,
+    dtype: np.dtype | type = np.float32,
+    centered: bool = True,
+) -> Graph:
+    """Pad one molecule, as `pack` does, without an axis of molecules.
+
+    Args:
+        molecule: the molecule.
+        atoms: padded number of atoms.
+        neighbors: padded number of neighbours; all pairs are listed where it is that of atoms.
+        reach: pairs closer than this (Å) are neighbours.
+        lists: its neighbours and mask, where they are known.
+        dtype: floating-point type.
+        centered: move the centroid to the origin.
+
+    Returns:
+        The molecule with NumPy leaves.
+    """
+    batch = pack(
+        [molecule],
+        Shape(1, atoms, neighbors),
+        reach=reach,
+        lists=None if lists is None else [lists],
+        dtype=dtype,
+        centered=centered,
+    )
+    return jax.tree.map(lambda leaf: np.asarray(leaf[0]), batch)
+
+
+def check_graph(graph: Graph) -> None:
     """Refuse a batch, and leaves of a wrong shape or type, where one molecule is expected.
 
     A module's fields are not checked when it is made, because transformations such as `jax.vmap`
@@ -235,42 +336,6 @@ def _check_leaves(
     """The contract of one molecule; the body is empty."""
 
 
-def neighbor_matrix(
-    positions: Float[np.ndarray, "atoms 3"], cutoff: float | None
-) -> tuple[Int[np.ndarray, "atoms neighbors"], Bool[np.ndarray, "atoms neighbors"]]:
-    """Neighbours of every atom as a dense index matrix, in ascending order.
-
-    Args:
-        positions: `[atoms, 3]` in Å, not periodic.
-        cutoff: pairs closer than this (Å) are neighbours; None takes every other atom.
-
-    Returns:
-        `neighbors` (int32; padding points to the atom itself) and `mask`, both
-        `[atoms, largest number of neighbours, at least 1]`.
-    """
-    atoms = len(positions)
-    if cutoff is None:
-        centers, others = np.nonzero(~np.eye(atoms, dtype=bool))
-    else:
-        # Imported here: vesin loads a compiled library, which `import efa_zoo` need not.
-        from vesin import NeighborList
-
-        centers, others = NeighborList(cutoff=float(cutoff), full_list=True).compute(
-            points=np.ascontiguousarray(positions, dtype=np.float64),
-            box=np.zeros((3, 3)),
-            periodic=False,
-            quantities="ij",
-        )
-        order = np.lexsort((others, centers))
-        centers, others = centers[order], others[order]
-    counts = np.bincount(centers.astype(np.int64), minlength=atoms)
-    width = max(1, int(counts.max()))
-    neighbors = np.broadcast_to(np.arange(atoms, dtype=np.int32)[:, None], (atoms, width)).copy()
-    slots = np.arange(len(centers)) - np.repeat(np.cumsum(counts) - counts, counts)
-    neighbors[centers, slots] = others
-    return neighbors, np.arange(width) < counts[:, None]
-
-
 def stack(
     graphs: Sequence[Graph], *, num_atoms: int | None = None, num_neighbors: int | None = None
 ) -> Graph:
@@ -291,6 +356,9 @@ def stack(
         raise InputError("graphs: got none, expected at least one molecule")
     if len({graph.atomic_dipoles is None for graph in graphs}) > 1:
         raise InputError("atomic_dipoles: given for some molecules only, expected all or none")
+    # Of the batch only what holds for every molecule can be said.
+    reach = min(graph.reach for graph in graphs)
+    graphs = [dataclasses.replace(graph, reach=reach) for graph in graphs]
     atoms = max(graph.num_atoms for graph in graphs) if num_atoms is None else num_atoms
     width = max(graph.num_neighbors for graph in graphs) if num_neighbors is None else num_neighbors
     padded = [graph.pad(atoms, width) for graph in graphs]

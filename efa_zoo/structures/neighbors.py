@@ -1,22 +1,29 @@
-"""Neighbours of moving atoms in static shapes, so that compiled functions can be used again."""
+"""Pairs of neighbouring atoms as index matrices of static shapes.
+
+One rule says where all pairs are listed: up to `ALL_PAIRS_UP_TO` padded atoms. Lists may always
+hold more pairs than a network's cutoff, which the network masks by itself.
+"""
 
 from __future__ import annotations
 
 import math
 
-import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import InputError
-from efa_zoo.structures.graph import Graph, neighbor_matrix
 
-__all__ = ["NeighborList", "padded_atoms", "within_cutoff"]
+__all__ = [
+    "ALL_PAIRS_UP_TO",
+    "NeighborList",
+    "all_pairs",
+    "neighbor_matrix",
+    "padded_atoms",
+    "padded_neighbors",
+]
 
-#: Up to this padded number of atoms all pairs are listed, which never needs a search.
-_ALL_PAIRS_UP_TO = 32
+#: Up to this padded number of atoms all pairs are listed: no search, and atoms alone make a shape.
+ALL_PAIRS_UP_TO = 64
 
 #: Room for more neighbours than were found, and what the room is rounded up to.
 _HEAD_ROOM = 1.25
@@ -24,7 +31,7 @@ _ROUNDED_TO = 8
 
 
 def padded_atoms(atoms: int) -> int:
-    """The common padded size of molecules: 8, 16, 24, 32, 48, 64, 96, 128 … atoms."""
+    """Round a number of atoms up to a common size: 8, 16, 24, 32, 48, 64, 96, 128 and so on."""
     size = 8
     while size < atoms:
         power = 1 << (size.bit_length() - 1)
@@ -32,31 +39,85 @@ def padded_atoms(atoms: int) -> int:
     return size
 
 
-@contract
-def within_cutoff(graph: Graph, cutoff: float) -> Graph:
-    """Mask the pairs of a list that are not closer than the cutoff.
-
-    With it a list may hold more pairs than the network knows, whatever its cutoff function.
+def padded_neighbors(positions: Float[np.ndarray, "atoms 3"], cutoff: float) -> int:
+    """Round a molecule's largest number of neighbours up to a power of two from 16 on.
 
     Args:
-        graph: one molecule whose list has at least the pairs within the cutoff.
+        positions: `[atoms, 3]` in Å.
         cutoff: in Å.
 
     Returns:
-        The molecule with a smaller `neighbor_mask`.
+        The number, at most the padded number of atoms, which is where all pairs are listed: always
+        for small molecules, which are not searched.
     """
-    positions = jnp.asarray(graph.positions)
-    displacements = positions[jnp.asarray(graph.neighbors)] - positions[:, None, :]
-    close = jnp.sum(displacements**2, axis=-1) < cutoff**2
-    return eqx.tree_at(lambda g: g.neighbor_mask, graph, jnp.asarray(graph.neighbor_mask) & close)
+    atoms = padded_atoms(len(positions))
+    if atoms <= ALL_PAIRS_UP_TO:
+        return atoms
+    found, size = neighbor_matrix(positions, cutoff)[0].shape[1], 16
+    while size < found:
+        size *= 2
+    return min(size, atoms)
+
+
+def all_pairs(
+    atom_mask: Bool[np.ndarray, "*batch atoms"],
+) -> tuple[Int[np.ndarray, "*batch atoms atoms"], Bool[np.ndarray, "*batch atoms atoms"]]:
+    """List all pairs of atoms: neighbour j of every atom is atom j, where both exist and differ.
+
+    Args:
+        atom_mask: False for padding.
+
+    Returns:
+        `neighbors` (int32; padding points to the atom itself) and `mask`.
+    """
+    atoms = atom_mask.shape[-1]
+    mask = atom_mask[..., :, None] & atom_mask[..., None, :] & ~np.eye(atoms, dtype=bool)
+    atom = np.arange(atoms, dtype=np.int32)
+    return np.where(mask, atom, atom[:, None]), mask
+
+
+def neighbor_matrix(
+    positions: Float[np.ndarray, "atoms 3"], cutoff: float | None
+) -> tuple[Int[np.ndarray, "atoms neighbors"], Bool[np.ndarray, "atoms neighbors"]]:
+    """List the neighbours of every atom as a dense index matrix, in ascending order.
+
+    Args:
+        positions: `[atoms, 3]` in Å, not periodic.
+        cutoff: pairs closer than this (Å) are neighbours; None takes every other atom.
+
+    Returns:
+        `neighbors` (int32; padding points to the atom itself) and `mask`, both
+        `[atoms, largest number of neighbours, at least 1]`.
+    """
+    atoms = len(positions)
+    if cutoff is None:
+        centers, others = np.nonzero(~np.eye(atoms, dtype=bool))
+    else:
+        # Imported here: vesin loads a compiled library, which `import efa_zoo` need not.
+        from vesin import NeighborList
+
+        centers, others = NeighborList(cutoff=float(cutoff), full_list=True).compute(
+            points=np.ascontiguousarray(positions, dtype=np.float64),
+            box=np.zeros((3, 3)),
+            periodic=False,
+            quantities="ij",
+        )
+        order = np.lexsort((others, centers))
+        centers, others = centers[order], others[order]
+    counts = np.bincount(centers.astype(np.int64), minlength=atoms)
+    width = max(1, int(counts.max()))
+    neighbors = np.broadcast_to(np.arange(atoms, dtype=np.int32)[:, None], (atoms, width)).copy()
+    slots = np.arange(len(centers)) - np.repeat(np.cumsum(counts) - counts, counts)
+    neighbors[centers, slots] = others
+    return neighbors, np.arange(width) < counts[:, None]
 
 
 class NeighborList:
     """Neighbours within the cutoff and a skin around it, kept until an atom has moved too far.
 
-    Give the network `within_cutoff(graph, cutoff)`: the list holds the pairs of the skin too.
-    Small molecules get all pairs. The width of a list has head room; once a list has grown, later
-    lists of molecules of that padded size keep the width, so that shapes change rarely.
+    The list holds the pairs of the skin too. Small molecules get all pairs. The width of a list has
+    head room; once a list has grown, later lists of molecules of that padded size keep the width,
+    so that shapes change rarely.
 
     Attributes:
         cutoff: range of the network in Å.
@@ -103,7 +164,7 @@ class NeighborList:
     def _still_holds(self, positions: np.ndarray) -> bool:
         if self._positions is None or self._positions.shape != positions.shape:
             return False
-        if padded_atoms(len(positions)) <= _ALL_PAIRS_UP_TO:
+        if padded_atoms(len(positions)) <= ALL_PAIRS_UP_TO:
             return True
         moved = np.sqrt(((positions - self._positions) ** 2).sum(axis=1).max())
         return bool(moved < self.skin / 2)
@@ -112,7 +173,7 @@ class NeighborList:
         self.searches += 1
         atoms = len(positions)
         size = padded_atoms(atoms)
-        all_pairs = size <= _ALL_PAIRS_UP_TO
+        all_pairs = size <= ALL_PAIRS_UP_TO
         reach = None if all_pairs else self.cutoff + self.skin
         found, found_mask = neighbor_matrix(positions, reach)
         needed = found.shape[1]

@@ -39,7 +39,7 @@ from efa_zoo.training.references import References, choose_references
 from efa_zoo.training.run import covered_domain, repeat_isolated, require_places, training_cost
 
 if TYPE_CHECKING:
-    from data_pipelines.files.reading import FileOptions
+    from data_pipelines.files.options import FileOptions
     from data_pipelines.splitting import SplitOptions
     from data_pipelines.structure import Structure
 
@@ -252,20 +252,23 @@ def finetune(
     # Imported here: reading data needs packages that the library itself does not.
     from data_pipelines.batches.batching import BatchPlan, NumpyBatches
     from data_pipelines.batches.buckets import choose_buckets
+    from data_pipelines.batches.neighborhoods import Neighborhoods
     from data_pipelines.batches.replay import Replay
 
-    cutoff = base.model.message_passing.cutoff
+    neighborhoods = Neighborhoods(base.model.message_passing.cutoff)
     everything = [*new.structures, *old.training, *old.validation]
-    buckets = choose_buckets(everything, cutoff, config.batch_size, _MAX_BUCKETS)
+    buckets = choose_buckets(everything, neighborhoods, config.batch_size, _MAX_BUCKETS)
 
     def held_back(
         chosen: Sequence[Structure], energies: Mapping[int, float] = refs.new
     ) -> NumpyBatches:
-        return NumpyBatches(BatchPlan(chosen, buckets, cutoff, shuffle=False), energies)
+        return NumpyBatches(BatchPlan(chosen, buckets, neighborhoods, shuffle=False), energies)
 
     pool = repeat_isolated(old.training, config.isolated_share)
     draw = Replay.of_share(len(new.training), len(pool), replay, config.seed) if pool else None
-    training = BatchPlan([*new.training, *pool], buckets, cutoff, seed=config.seed, draw=draw)
+    training = BatchPlan(
+        [*new.training, *pool], buckets, neighborhoods, seed=config.seed, draw=draw
+    )
     reminder = None
     if old.validation:
         some = _some(old.validation, _REMINDED, config.seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeVar
 
 import equinox as eqx
@@ -11,27 +10,26 @@ from jaxtyping import Array, Float
 
 from efa_zoo.base.config import TrainingConfig
 from efa_zoo.base.contracts import contract
-from efa_zoo.models.energy import batch_energy_and_forces, molecules_at_once
-from efa_zoo.ops.chunks import sum_blocks
+from efa_zoo.models.energy import Network, batch_energy_and_forces, molecules_at_once
+from efa_zoo.ops.chunks import sum_chunks
 from efa_zoo.structures.batch import Batch
-from efa_zoo.structures.graph import Graph
 
 __all__ = ["batch_errors", "batch_loss", "batch_loss_and_gradient"]
 
-Model = Callable[[Graph], Float[Array, " atoms"]]
-_Model = TypeVar("_Model", bound=Model)
+_Network = TypeVar("_Network", bound=Network)
 
 
-def _residuals(model: Model, batch: Batch) -> tuple[Array, Array, Array]:
+def _residuals(model: Network, batch: Batch) -> tuple[Array, Array, Array]:
     """Residuals of energy `[molecules]` and forces, and the mask of force components."""
-    atomic_energies, forces = batch_energy_and_forces(model, batch.graph)
-    energy = jnp.where(batch.molecule_mask, jnp.sum(atomic_energies, axis=1) - batch.energy, 0)
+    outputs = batch_energy_and_forces(model, batch.graph)
+    energy = jnp.where(batch.molecule_mask, outputs.energy - batch.energy, 0)
     mask = batch.graph.atom_mask[..., None]
-    return energy, jnp.where(mask, forces - batch.forces, 0), mask
+    assert outputs.forces is not None
+    return energy, jnp.where(mask, outputs.forces - batch.forces, 0), mask
 
 
 @contract
-def batch_loss(model: Model, batch: Batch, config: TrainingConfig) -> Float[Array, ""]:
+def batch_loss(model: Network, batch: Batch, config: TrainingConfig) -> Float[Array, ""]:
     """Weighted mean of the energy loss per molecule and the force loss per component.
 
     Args:
@@ -46,8 +44,8 @@ def batch_loss(model: Model, batch: Batch, config: TrainingConfig) -> Float[Arra
 
 
 def batch_loss_and_gradient(
-    model: _Model, batch: Batch, config: TrainingConfig
-) -> tuple[Float[Array, ""], _Model]:
+    model: _Network, batch: Batch, config: TrainingConfig
+) -> tuple[Float[Array, ""], _Network]:
     """The loss and its gradient with respect to the floating-point leaves of the model.
 
     The same as `eqx.filter_value_and_grad(batch_loss)`, but on a CPU the molecules are taken a few
@@ -63,12 +61,12 @@ def batch_loss_and_gradient(
     """
     weights = _weights(batch, config)
 
-    def part(molecules: Batch) -> tuple[Array, _Model]:
+    def part(molecules: Batch) -> tuple[Array, _Network]:
         return eqx.filter_value_and_grad(_share_of_loss)(model, molecules, config, weights)
 
     size = molecules_at_once(batch.graph)
     gradient = eqx.filter(model, eqx.is_inexact_array)
-    return sum_blocks(part, batch, size, remat=False, like=(batch.energy[0], gradient))
+    return sum_chunks(part, batch, size, remat=False, like=(batch.energy[0], gradient))
 
 
 def _weights(batch: Batch, config: TrainingConfig) -> tuple[Array, Array]:
@@ -79,7 +77,7 @@ def _weights(batch: Batch, config: TrainingConfig) -> tuple[Array, Array]:
 
 
 def _share_of_loss(
-    model: Model, batch: Batch, config: TrainingConfig, weights: tuple[Array, Array]
+    model: Network, batch: Batch, config: TrainingConfig, weights: tuple[Array, Array]
 ) -> Float[Array, ""]:
     """What some molecules contribute to the loss of their batch."""
     energy, forces, _ = _residuals(model, batch)
@@ -95,7 +93,7 @@ def _share_of_loss(
 
 
 @contract
-def batch_errors(model: Model, batch: Batch) -> dict[str, Float[Array, ""]]:
+def batch_errors(model: Network, batch: Batch) -> dict[str, Float[Array, ""]]:
     """Sums from which mean errors over many batches follow.
 
     Args:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64
 
@@ -112,7 +111,7 @@ def _other_level(level_of_theory: str, card: Card) -> bool | None:
 
 @eqx.filter_jit
 def _energies(network: EnergyModel, batch: Batch) -> Float[Array, " molecules"]:
-    return jnp.sum(jax.vmap(network)(batch.graph), axis=1)
+    return jax.vmap(network)(batch.graph).energy
 
 
 def _network_energies(
@@ -121,10 +120,11 @@ def _network_energies(
     """What the network says about structures, relative to their elements, in eV."""
     from data_pipelines.batches.batching import BatchPlan, NumpyBatches
     from data_pipelines.batches.buckets import choose_buckets
+    from data_pipelines.batches.neighborhoods import Neighborhoods
 
-    cutoff = potential.card.model.message_passing.cutoff
-    buckets = choose_buckets(structures, cutoff, _BATCH, max_buckets=1)
-    plan = BatchPlan(structures, buckets, cutoff, shuffle=False)
+    neighborhoods = Neighborhoods(potential.card.model.message_passing.cutoff)
+    buckets = choose_buckets(structures, neighborhoods, _BATCH, max_buckets=1)
+    plan = BatchPlan(structures, buckets, neighborhoods, shuffle=False)
     energies = np.zeros(len(structures))
     labels = {int(z): 0.0 for s in structures for z in s.atomic_numbers}
     for planned, batch in zip(plan(0), NumpyBatches(plan, labels)(0), strict=True):

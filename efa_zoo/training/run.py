@@ -87,18 +87,20 @@ def train(
     from data_pipelines import load_split
     from data_pipelines.batches.batching import BatchPlan, NumpyBatches
     from data_pipelines.batches.buckets import choose_buckets
+    from data_pipelines.batches.neighborhoods import Neighborhoods
     from data_pipelines.batches.streaming import TensorFlowBatches
     from data_pipelines.labels.energies import fit_reference_energies
 
-    config, cutoff = card.training, card.model.message_passing.cutoff
+    config = card.training
+    neighborhoods = Neighborhoods(card.model.message_passing.cutoff)
     structures = load_split(card.data.name, "train", data_dir=data_dir)
     held_back = load_split(card.data.name, "validation", data_dir=data_dir)
     require_places(structures + held_back, card)
     references = fit_reference_energies(structures)
-    buckets = choose_buckets(structures + held_back, cutoff, config.batch_size, _MAX_BUCKETS)
+    buckets = choose_buckets(structures + held_back, neighborhoods, config.batch_size, _MAX_BUCKETS)
 
     def source(chosen: Sequence[Structure], shuffle: bool) -> BatchSource:
-        plan = BatchPlan(chosen, buckets, cutoff, seed=config.seed, shuffle=shuffle)
+        plan = BatchPlan(chosen, buckets, neighborhoods, seed=config.seed, shuffle=shuffle)
         _logger.info("%s", plan.report)
         if loader == "tensorflow":
             return TensorFlowBatches(plan, references)

@@ -97,7 +97,7 @@ def test_nobody_attends_to_masked_atoms(x64: None) -> None:
 
 
 def test_derivatives_of_second_order(x64: None) -> None:
-    inputs = Inputs.random(8, atoms=2, channels=1, pairs=2, values=1).arrays
+    inputs = Inputs.random(8, atoms=2, channels=1, num_frequencies=2, values=1).arrays
     rng = np.random.default_rng(1)
     direction = tuple(jnp.asarray(rng.normal(size=array.shape)) for array in inputs)
 
@@ -126,7 +126,7 @@ def test_derivatives_of_second_order(x64: None) -> None:
 
 def test_smooth_where_atoms_coincide_and_frequencies_vanish(x64: None) -> None:
     # The first frequency is zero already.
-    inputs = Inputs.random(9, atoms=3, channels=1, pairs=2, values=1)
+    inputs = Inputs.random(9, atoms=3, channels=1, num_frequencies=2, values=1)
     inputs.positions[1] = inputs.positions[0]
     query, key, value, positions, frequencies = inputs.arrays
 

@@ -59,10 +59,10 @@ def _harmonics_on_directions(num: int) -> np.ndarray:
 def _error(num: int, phase: float, degree: int, directions: int) -> float:
     """Quadrature error straight from its definition, worst over directions and orders."""
     points, weights = lebedev_grid(num)
-    block = slice(degree**2, (degree + 1) ** 2)
+    own = slice(degree**2, (degree + 1) ** 2)
     waves = np.exp(1j * phase * _directions(directions) @ points.T)
-    value = waves @ (weights[:, None] * _harmonics_on_grid(num)[:, block])
-    exact = spherical_jn(degree, phase) * _harmonics_on_directions(directions)[:, block]
+    value = waves @ (weights[:, None] * _harmonics_on_grid(num)[:, own])
+    exact = spherical_jn(degree, phase) * _harmonics_on_directions(directions)[:, own]
     return float(np.abs(value - 1j**degree * exact).max())
 
 

@@ -81,12 +81,12 @@ def _independent(
     )
     value = restrict(project(layer.value), layer.value_irreps)
     atoms = len(features)
-    pairs = query.shape[-1] // 2
+    number = query.shape[-1] // 2
     # max_frequency / max_length of these tests, also where the frequencies are trainable.
-    frequencies = np.linspace(0, 0.75, pairs) if pairs > 1 else np.array([0.75])
+    frequencies = np.linspace(0, 0.75, number) if number > 1 else np.array([0.75])
     inputs = Inputs(
-        query.reshape(atoms, -1, pairs, 2),
-        key.reshape(atoms, -1, pairs, 2),
+        query.reshape(atoms, -1, number, 2),
+        key.reshape(atoms, -1, number, 2),
         value.reshape(atoms, -1),
         positions,
         frequencies,
@@ -292,8 +292,8 @@ def test_every_option_of_the_integration_has_an_effect(x64: None, option: dict[s
 def test_a_users_frequency_function(x64: None) -> None:
     irreps = Irreps(0, False)
 
-    def quadratic(pairs: int, config: FrequencyConfig) -> np.ndarray:
-        return (np.arange(pairs) / pairs) ** 2 * config.max_frequency / config.max_length
+    def quadratic(number: int, config: FrequencyConfig) -> np.ndarray:
+        return (np.arange(number) / number) ** 2 * config.max_frequency / config.max_length
 
     features, positions = _inputs(irreps)
     for trainable in (False, True):
@@ -317,7 +317,7 @@ def test_a_users_frequency_function(x64: None) -> None:
         irreps,
         _FEATURES,
         _EXACT,
-        frequency_function=lambda pairs, _: jnp.zeros(pairs),
+        frequency_function=lambda number, _: jnp.zeros(number),
     )
     np.testing.assert_array_equal(shapes.current_frequencies(), 0)
 

@@ -1,4 +1,4 @@
-"""Attention by quadrature: its definition, its convergence to the exact form, its blocks."""
+"""Attention by quadrature: its definition, its convergence to the exact form, its chunks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from symmetry import MOTIONS, assert_close, quick_jit
 from efa_zoo.attention import attend_exact, attend_quadrature
 from efa_zoo.attention import quadrature as quadrature_module
 from efa_zoo.attention.grids import lebedev_grid
-from efa_zoo.attention.rotary import linear_frequencies, rotary_phases, rotate_pairs
+from efa_zoo.attention.rotary import linear_frequencies, rotary_phases, rotate_features
 from efa_zoo.base.config import FrequencyConfig
 from efa_zoo.base.contracts import CONTRACTS
 
@@ -49,7 +49,7 @@ def test_rotary_encoding_is_a_complex_phase(x64: None) -> None:
     )
     angles = (inputs.positions @ directions.T)[..., None] * inputs.frequencies
     assert_close(cosine + 1j * sine, np.exp(1j * angles), 1e-14)
-    rotated = np.asarray(rotate_pairs(jnp.asarray(inputs.query), cosine, sine))
+    rotated = np.asarray(rotate_features(jnp.asarray(inputs.query), cosine, sine))
     number = inputs.query[..., 0] + 1j * inputs.query[..., 1]
     expected = number[:, None] * np.exp(1j * angles)[:, :, None]
     assert_close(rotated[..., 0] + 1j * rotated[..., 1], expected, 1e-14)
@@ -103,16 +103,16 @@ def test_converges_to_the_exact_form(x64: None) -> None:
     exact, results = map(np.asarray, evaluate(*inputs.arrays))
     assert_close(exact, integral(inputs, 3), 1e-11)
     for degree in range(4):
-        block = slice(degree**2, (degree + 1) ** 2)
-        scale = np.abs(exact[:, block]).max()
-        errors = np.abs(results - exact)[:, :, block].max(axis=(1, 2, 3)) / scale
+        own = slice(degree**2, (degree + 1) ** 2)
+        scale = np.abs(exact[:, own]).max()
+        errors = np.abs(results - exact)[:, :, own].max(axis=(1, 2, 3)) / scale
         assert all(after < 0.1 * before for before, after in itertools.pairwise(errors[:4]))
         assert errors[0] > 1e-3
         assert errors[-1] < 1e-12
 
 
 @pytest.mark.parametrize(("atoms", "points"), [(1, 26), (2, 7), (100, 5), (100, 26)])
-def test_blocks_do_not_change_values_or_gradients(
+def test_chunks_do_not_change_values_or_gradients(
     x64: None, monkeypatch: pytest.MonkeyPatch, atoms: int, points: int
 ) -> None:
     inputs = Inputs.random(3)
@@ -124,13 +124,13 @@ def test_blocks_do_not_change_values_or_gradients(
     value_and_grad = jax.value_and_grad(result, argnums=(0, 1, 2, 3, 4))
     whole = quick_jit(value_and_grad)(*inputs.arrays)
     size, values = inputs.query[0].size, inputs.value.shape[1]
-    monkeypatch.setattr(quadrature_module, "_BLOCK_OF_ROTATED", atoms * points * size)
-    monkeypatch.setattr(quadrature_module, "_BLOCK_OF_SUMS", points * size * values)
+    monkeypatch.setattr(quadrature_module, "_CHUNK_OF_ROTATED", atoms * points * size)
+    monkeypatch.setattr(quadrature_module, "_CHUNK_OF_SUMS", points * size * values)
     # A new function, because the old one is compiled already.
-    blocked = quick_jit(lambda *arrays: value_and_grad(*arrays))(*inputs.arrays)
+    chunked = quick_jit(lambda *arrays: value_and_grad(*arrays))(*inputs.arrays)
     cut = atoms < len(inputs.positions) or points < 26
     assert ("scan" in str(jax.make_jaxpr(result)(*inputs.arrays))) == cut
-    for before, after in zip(jax.tree.leaves(whole), jax.tree.leaves(blocked), strict=True):
+    for before, after in zip(jax.tree.leaves(whole), jax.tree.leaves(chunked), strict=True):
         assert_close(after, before, 1e-12)
 
 

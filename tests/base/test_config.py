@@ -267,9 +267,9 @@ def test_blocks_that_attend(chosen: tuple[int, ...]) -> None:
 
 @hypothesis.given(distance=st.floats(1.0, 100.0), place=st.floats(0.05, 1.0))
 def test_frequencies_for_a_distance_add_up_to_coulombs_law(distance: float, place: float) -> None:
-    pairs = 20_000
-    config = FrequencyConfig.for_distance(distance, pairs)
-    frequencies = np.linspace(0.0, config.max_frequency, pairs) / config.max_length
+    number = 20_000
+    config = FrequencyConfig.for_distance(distance, number)
+    frequencies = np.linspace(0.0, config.max_frequency, number) / config.max_length
     r = place * distance
     waves = np.sinc(frequencies * r / np.pi)
     sum_of_waves = frequencies[1] / np.pi * (2 * waves.sum() - waves[0])
@@ -283,7 +283,9 @@ def test_frequencies_for_a_distance_repeat_beyond_it() -> None:
     assert config.max_frequency / 7 / 12.0 * 15.0 == pytest.approx(2 * math.pi)
 
 
-@pytest.mark.parametrize(("distance", "pairs", "field"), [(0.0, 8, "distance"), (9.0, 1, "pairs")])
-def test_frequencies_for_no_distance_are_refused(distance: float, pairs: int, field: str) -> None:
+@pytest.mark.parametrize(
+    ("distance", "number", "field"), [(0.0, 8, "distance"), (9.0, 1, "num_frequencies")]
+)
+def test_frequencies_for_no_distance_are_refused(distance: float, number: int, field: str) -> None:
     with pytest.raises(ConfigError, match=field):
-        FrequencyConfig.for_distance(distance, pairs)
+        FrequencyConfig.for_distance(distance, number)

@@ -81,7 +81,7 @@ def _split(module: Any) -> tuple[Any, Callable[[Any], Any]]:
 
 def _flat_pairs(molecules: Molecules, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
     """Atom and neighbour of every pair, atoms counted over all molecules."""
-    from efa_zoo.structures.graph import neighbor_matrix
+    from efa_zoo.structures.neighbors import neighbor_matrix
 
     atoms = molecules.numbers.shape[1]
     centers, others = [], []
@@ -494,7 +494,7 @@ class MessagePassProblem:
         from efa_zoo.base.config import MessagePassingConfig
         from efa_zoo.interop.reference._parameters import flatten, make
         from efa_zoo.models.weights import named_arrays
-        from efa_zoo.nn.basis import pair_basis
+        from efa_zoo.nn.pairs import pair_basis
         from efa_zoo.structures.graph import Graph, stack
 
         molecules = self.structures.make()

@@ -7,7 +7,7 @@ import json
 import pytest
 from commands import succeed
 
-from data_pipelines.files.reading import FileOptions
+from data_pipelines.files.options import FileOptions
 from data_pipelines.splitting import SplitOptions
 from efa_zoo.cli import COMMANDS
 from efa_zoo.cli._common import dump

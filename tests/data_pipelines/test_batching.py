@@ -9,30 +9,33 @@ from itertools import combinations
 import jax
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 
 from data_pipelines.batches.batching import BatchPlan, NumpyBatches
-from data_pipelines.batches.buckets import Bucket, choose_buckets
+from data_pipelines.batches.buckets import choose_buckets
+from data_pipelines.batches.neighborhoods import Neighborhoods
 from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError
 from efa_zoo.structures.batch import Batch
-from efa_zoo.structures.graph import neighbor_matrix
+from efa_zoo.structures.graph import Shape
+from efa_zoo.structures.neighbors import neighbor_matrix
 
 CUTOFF = 3.0
 REFERENCES = {1: -0.5, 6: -38.0, 8: -75.0}
 
 Structures = list[Structure]
-Buckets = tuple[Bucket, ...]
+Buckets = tuple[Shape, ...]
 
 
 @pytest.fixture(scope="module")
 def buckets(structures: Structures) -> Buckets:
-    return choose_buckets(structures, CUTOFF, batch_size=8, max_buckets=3)
+    return choose_buckets(structures, Neighborhoods(CUTOFF), batch_size=8, max_buckets=3)
 
 
 def ready(
     structures: Structures, buckets: Buckets, *, seed: int = 0, shuffle: bool = True
 ) -> NumpyBatches:
-    plan = BatchPlan(structures, buckets, CUTOFF, seed=seed, shuffle=shuffle)
+    plan = BatchPlan(structures, buckets, Neighborhoods(CUTOFF), seed=seed, shuffle=shuffle)
     return NumpyBatches(plan, REFERENCES)
 
 
@@ -59,7 +62,7 @@ def test_buckets_waste_as_little_as_any_choice_of_sizes(
 def test_every_structure_fits_a_bucket_whose_width_is_rounded_up(
     structures: Structures, buckets: Buckets
 ) -> None:
-    assignment = BatchPlan(structures, buckets, CUTOFF).assignment.tolist()
+    assignment = BatchPlan(structures, buckets, Neighborhoods(CUTOFF)).assignment.tolist()
     for s, number in zip(structures, assignment, strict=True):
         assert len(s.atomic_numbers) <= buckets[number].atoms
         assert neighbor_matrix(s.positions, CUTOFF)[0].shape[1] <= buckets[number].neighbors
@@ -69,8 +72,8 @@ def test_every_structure_fits_a_bucket_whose_width_is_rounded_up(
 
 def test_fewer_sizes_than_buckets(make_structure: Callable[..., Structure]) -> None:
     alike = [make_structure([8, 1, 1], seed=i) for i in range(3)]
-    assert choose_buckets(alike, None, 2, 4) == (Bucket(2, 3, 2),)
-    assert choose_buckets([make_structure([9])], 4.0, 2) == (Bucket(2, 1, 1),)
+    assert choose_buckets(alike, Neighborhoods(None), 2, 4) == (Shape(2, 3, 2),)
+    assert choose_buckets([make_structure([9])], Neighborhoods(4.0), 2) == (Shape(2, 1, 1),)
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -113,7 +116,8 @@ def check_molecule(batch: Batch, i: int, s: Structure) -> None:
     width = neighbors.shape[1]
     assert graph.total_charge[i] == s.total_charge
     np.testing.assert_array_equal(graph.atomic_numbers[i, :size], s.atomic_numbers)
-    np.testing.assert_array_equal(graph.positions[i, :size], s.positions.astype(np.float32))
+    centered = s.positions - s.positions.mean(axis=0)
+    np.testing.assert_array_equal(graph.positions[i, :size], centered.astype(np.float32))
     np.testing.assert_array_equal(batch.forces[i, :size], s.forces.astype(np.float32))
     np.testing.assert_array_equal(graph.neighbors[i, :size, :width], neighbors)
     np.testing.assert_array_equal(graph.neighbor_mask[i, :size, :width], mask)
@@ -131,7 +135,7 @@ def check_padding(batch: Batch, i: int, size: int) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_types(dtype: type, structures: Structures, buckets: Buckets) -> None:
-    plan = BatchPlan(structures, buckets, CUTOFF)
+    plan = BatchPlan(structures, buckets, Neighborhoods(CUTOFF))
     batch = next(NumpyBatches(plan, REFERENCES, dtype)(0))
     assert batch.energy.dtype == batch.forces.dtype == batch.graph.positions.dtype == dtype
     assert batch.graph.neighbors.dtype == batch.graph.total_charge.dtype == np.int32
@@ -148,7 +152,7 @@ def test_an_epoch_is_determined_by_seed_and_number(
 
 
 def test_order_is_kept_without_shuffling(structures: Structures, buckets: Buckets) -> None:
-    plan = BatchPlan(structures, buckets, CUTOFF, shuffle=False)
+    plan = BatchPlan(structures, buckets, Neighborhoods(CUTOFF), shuffle=False)
     members = [batch.members for batch in plan(0)]
     again = [batch.members for batch in plan(5)]
     assert all(np.array_equal(a, b) for a, b in zip(members, again, strict=True))
@@ -168,11 +172,51 @@ def test_report_counts_what_the_batches_hold(structures: Structures, buckets: Bu
 
 def test_fill_ratio_grows_with_the_number_of_buckets(structures: Structures) -> None:
     fills = [
-        BatchPlan(structures, choose_buckets(structures, CUTOFF, 1, n), CUTOFF).report.atom_fill
+        BatchPlan(
+            structures,
+            choose_buckets(structures, Neighborhoods(CUTOFF), 1, n),
+            Neighborhoods(CUTOFF),
+        ).report.atom_fill
         for n in (1, 2, 4, 12)
     ]
     assert fills == sorted(fills)
     assert fills[-1] == 1.0
+
+
+def test_far_from_the_origin_float32_keeps_every_distance(structures: Structures) -> None:
+    far = [replace(s, positions=s.positions + 1e4) for s in structures]
+    neighborhoods = Neighborhoods(CUTOFF)
+    buckets = choose_buckets(far, neighborhoods, batch_size=8)
+    plan = BatchPlan(far, buckets, neighborhoods, shuffle=False)
+    for planned, batch in zip(plan(0), NumpyBatches(plan, REFERENCES)(0), strict=True):
+        for i, member in enumerate(planned.members.tolist()):
+            size = len(far[member].atomic_numbers)
+            places = np.asarray(batch.graph.positions[i, :size], np.float64)
+            found, wanted = pdist(places), pdist(structures[member].positions)
+            np.testing.assert_allclose(found, wanted, atol=2e-6)
+
+
+def test_neighbors_of_a_structure_are_searched_once(
+    structures: Structures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorflow")
+    from data_pipelines.batches.streaming import TensorFlowBatches
+
+    searched: list[int] = []
+
+    def search(positions: np.ndarray, cutoff: float | None) -> object:
+        searched.append(len(positions))
+        return neighbor_matrix(positions, cutoff)
+
+    monkeypatch.setattr("data_pipelines.batches.neighborhoods.neighbor_matrix", search)
+    neighborhoods = Neighborhoods(CUTOFF)
+    training, held_back = structures[:80] + structures[:5], structures[80:]
+    buckets = choose_buckets(training + held_back, neighborhoods, batch_size=8)
+    for chosen in (training, held_back):
+        plan = BatchPlan(chosen, buckets, neighborhoods)
+        for source in (NumpyBatches(plan, REFERENCES), TensorFlowBatches(plan, REFERENCES)):
+            assert sum(len(list(source(epoch))) for epoch in range(2)) > 0
+    assert len(searched) == len(structures)
 
 
 def with_dipoles(structures: Structures) -> Structures:
@@ -203,15 +247,15 @@ def test_dipoles_of_some_structures_only_are_refused(
 ) -> None:
     some = with_dipoles(structures[:3]) + structures[3:]
     with pytest.raises(DataError, match="atomic_dipoles: got them for 3 of 101 structures"):
-        BatchPlan(some, buckets, CUTOFF)
+        BatchPlan(some, buckets, Neighborhoods(CUTOFF))
 
 
 def test_bad_input(structures: Structures, buckets: Buckets) -> None:
     with pytest.raises(DataError, match="structures: got none"):
-        BatchPlan([], buckets, CUTOFF)
+        BatchPlan([], buckets, Neighborhoods(CUTOFF))
     with pytest.raises(DataError, match="structures: got none"):
-        choose_buckets([], CUTOFF, 4)
+        choose_buckets([], Neighborhoods(CUTOFF), 4)
     with pytest.raises(DataError, match="batch_size: got 0"):
-        choose_buckets(structures, CUTOFF, 0)
+        choose_buckets(structures, Neighborhoods(CUTOFF), 0)
     with pytest.raises(DataError, match="fit one of"):
-        BatchPlan(structures, [Bucket(4, 3, 2)], CUTOFF)(0)
+        BatchPlan(structures, [Shape(4, 3, 2)], Neighborhoods(CUTOFF))(0)

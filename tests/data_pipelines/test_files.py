@@ -18,7 +18,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from data_pipelines import Structure
-from data_pipelines.files.reading import FileOptions, read_file, read_structures
+from data_pipelines.files.options import FileOptions
+from data_pipelines.files.reading import read_file, read_structures
 from data_pipelines.labels.units import DIPOLE_UNITS, ENERGY_UNITS, LENGTH_UNITS, force_factor
 from efa_zoo.base.errors import DataError
 

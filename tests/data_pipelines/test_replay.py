@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from data_pipelines.batches.batching import BatchPlan, NumpyBatches
 from data_pipelines.batches.buckets import choose_buckets
+from data_pipelines.batches.neighborhoods import Neighborhoods
 from data_pipelines.batches.replay import Replay
 from data_pipelines.labels.energies import fit_reference_energies
 from data_pipelines.structure import Structure
@@ -57,9 +58,9 @@ def test_nothing_to_replay_is_refused() -> None:
 
 def test_batches_hold_what_is_drawn(structures: list[Structure]) -> None:
     cutoff = 3.0
-    buckets = choose_buckets(structures, cutoff, 4, 2)
+    buckets = choose_buckets(structures, Neighborhoods(cutoff), 4, 2)
     draw = Replay(20, len(structures) - 20, 9, seed=3)
-    plan = BatchPlan(structures, buckets, cutoff, seed=1, draw=draw)
+    plan = BatchPlan(structures, buckets, Neighborhoods(cutoff), seed=1, draw=draw)
     references = fit_reference_energies(structures)
     for epoch in (0, 1):
         planned = np.concatenate([batch.members for batch in plan(epoch)])
@@ -78,8 +79,8 @@ def test_batches_hold_what_is_drawn(structures: list[Structure]) -> None:
 def test_a_repeated_structure_is_dealt_as_often_as_it_is_drawn(
     structures: list[Structure],
 ) -> None:
-    buckets = choose_buckets(structures[:3], None, 2, 1)
-    plan = BatchPlan(structures[:3], buckets, None, draw=Replay(1, 2, 5))
+    buckets = choose_buckets(structures[:3], Neighborhoods(None), 2, 1)
+    plan = BatchPlan(structures[:3], buckets, Neighborhoods(None), draw=Replay(1, 2, 5))
     members = Counter(np.concatenate([batch.members for batch in plan(0)]).tolist())
     assert members[0] == 1
     assert sorted((members[1], members[2])) == [2, 3]

@@ -13,6 +13,7 @@ pytest.importorskip("tensorflow")
 from data_pipelines.batches._tensorflow import import_tensorflow
 from data_pipelines.batches.batching import BatchPlan, NumpyBatches
 from data_pipelines.batches.buckets import choose_buckets
+from data_pipelines.batches.neighborhoods import Neighborhoods
 from data_pipelines.batches.streaming import TensorFlowBatches
 from data_pipelines.structure import Structure
 
@@ -22,8 +23,8 @@ REFERENCES = {1: -0.5, 6: -38.0, 8: -75.0}
 
 @pytest.fixture(scope="module")
 def plan(structures: list[Structure]) -> BatchPlan:
-    buckets = choose_buckets(structures, CUTOFF, batch_size=8, max_buckets=3)
-    return BatchPlan(structures, buckets, CUTOFF, seed=5)
+    buckets = choose_buckets(structures, Neighborhoods(CUTOFF), batch_size=8, max_buckets=3)
+    return BatchPlan(structures, buckets, Neighborhoods(CUTOFF), seed=5)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -18,6 +18,7 @@ from regression import small_model
 from data_pipelines import build, metadata
 from data_pipelines.batches.batching import BatchPlan, NumpyBatches
 from data_pipelines.batches.buckets import choose_buckets
+from data_pipelines.batches.neighborhoods import Neighborhoods
 from data_pipelines.builders.chains import CUTOFF
 from data_pipelines.builders.nacl_spheres import NEAREST, draw_sphere, number_of_ions
 from data_pipelines.labels.energies import fit_reference_energies
@@ -32,7 +33,7 @@ from data_pipelines.sampling.drawing import Draw, Sizes, draw_splits
 from data_pipelines.sampling.two_body import draw_charge_and_dipole, draw_two_atoms
 from efa_zoo.base.config import TrainingConfig
 from efa_zoo.base.errors import DataError
-from efa_zoo.structures.graph import neighbor_matrix
+from efa_zoo.structures.neighbors import neighbor_matrix
 from efa_zoo.training import fit
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "reference" / "datasets"
@@ -182,10 +183,12 @@ def test_clusters_are_distributed_as_published(file: str, task: ClusterTask) -> 
 def test_three_steps_of_training_go_through(name: str, place: Path, tmp_path: Path) -> None:
     splits = load_all(name, place)
     references = fit_reference_energies(splits["train"])
-    buckets = choose_buckets(splits["train"] + splits["validation"], CUTOFF, 4, max_buckets=1)
+    buckets = choose_buckets(
+        splits["train"] + splits["validation"], Neighborhoods(CUTOFF), 4, max_buckets=1
+    )
 
     def source(split: str) -> NumpyBatches:
-        return NumpyBatches(BatchPlan(splits[split], buckets, CUTOFF), references)
+        return NumpyBatches(BatchPlan(splits[split], buckets, Neighborhoods(CUTOFF)), references)
 
     batch = next(source("train")(0))
     assert (batch.graph.atomic_dipoles is not None) == (name == "charge_dipole")

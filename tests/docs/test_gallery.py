@@ -60,7 +60,7 @@ def test_the_gallery_holds_errors_on_the_published_test_splits(
 ) -> None:
     if not PUBLISHED_FILES.is_dir():
         pytest.skip("needs ../shared/reference")
-    from data_pipelines.files.reading import FileOptions
+    from data_pipelines.files.options import FileOptions
     from data_pipelines.splitting import SplitOptions
     from efa_zoo.analysis.evaluation import evaluate
 

@@ -22,17 +22,13 @@ from toys import read_all
 import efa_zoo
 from efa_zoo.base.errors import InputError, UnknownModelError
 from efa_zoo.models import prediction as prediction_module
-from efa_zoo.models.checks import Molecule, _closest, farthest
+from efa_zoo.models.batches import plan_batches
+from efa_zoo.models.checks import OutOfRangeWarning, _closest, farthest
 from efa_zoo.models.energy import energy_and_forces
-from efa_zoo.models.prediction import (
-    OutOfRangeWarning,
-    Prediction,
-    PredictionStream,
-    Shape,
-    plan_batches,
-    predict,
-)
-from efa_zoo.structures.graph import Graph, stack
+from efa_zoo.models.inference import PredictionStream, predict
+from efa_zoo.models.prediction import Prediction
+from efa_zoo.structures.graph import Graph, Shape, stack
+from efa_zoo.structures.molecule import Molecule
 
 pytestmark = pytest.mark.usefixtures("zoo")
 

@@ -101,8 +101,8 @@ def test_every_product_couples_by_constants_times_weights_of_allowed_paths(
         ]
         if sum(signs) % 2 == 0 and abs(l1 - l2) <= l3 <= l1 + l2:
             a, b, c = (slice(l * l, (l + 1) ** 2) for l in (l1, l2, l3))
-            block = constants[a, b, c, None] * weights[number]
-            expected[p1, a, p2, b, p3, c] = block
+            path = constants[a, b, c, None] * weights[number]
+            expected[p1, a, p2, b, p3, c] = path
             number += 1
     assert number == len(coupling.paths)
     shape = (first.parities * 9, second.parities, 16)

@@ -25,9 +25,9 @@ from efa_zoo.nn import (
     activation,
     change_irreps,
 )
-from efa_zoo.nn import basis as pairs_module
-from efa_zoo.nn.basis import Pairs, pair_basis
+from efa_zoo.nn import pairs as pairs_module
 from efa_zoo.nn.coupling import Irreps
+from efa_zoo.nn.pairs import PairBasis, pair_basis
 from efa_zoo.structures.graph import Graph
 
 _ATOMS = 4
@@ -252,7 +252,7 @@ def test_weights_take_the_wanted_dtype(x64: None) -> None:
 @pytest.mark.parametrize("jit", [False, True])
 def test_wrong_inputs_are_refused_by_name(jit: bool) -> None:
     irreps = Irreps(1, False)
-    pairs = Pairs(jnp.zeros((4, 4, 2)), jnp.zeros((4, 4, 4)), None)
+    pairs = PairBasis(jnp.zeros((4, 4, 2)), jnp.zeros((4, 4, 4)), None)
     dense = filled(Dense, irreps, 2, 2)
     passing = filled(MessagePass, irreps, 2, basis_degree=1, num_radial=2)
     product = filled(TensorDense, irreps, 2)

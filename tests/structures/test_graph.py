@@ -16,7 +16,8 @@ from jaxtyping import TypeCheckError
 
 from efa_zoo.base.contracts import CONTRACTS
 from efa_zoo.base.errors import InputError
-from efa_zoo.structures.graph import Graph, check_molecule, neighbor_matrix, stack
+from efa_zoo.structures.graph import Graph, check_molecule, stack
+from efa_zoo.structures.neighbors import neighbor_matrix
 
 _NUMBERS = [8, 1, 1]
 _POSITIONS = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]

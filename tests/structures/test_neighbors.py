@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from efa_zoo.base.errors import InputError
-from efa_zoo.structures.graph import Graph, neighbor_matrix
-from efa_zoo.structures.neighbors import NeighborList, padded_atoms, within_cutoff
+from efa_zoo.structures.graph import Graph
+from efa_zoo.structures.neighbors import NeighborList, neighbor_matrix, padded_atoms, within_cutoff
 
 CUTOFF = 3.0
 

@@ -16,7 +16,7 @@ from toys import TOY_DOMAIN, TOY_REFERENCES, make_model
 
 import efa_zoo
 from data_pipelines.files.extxyz import write_extxyz
-from data_pipelines.files.reading import FileOptions
+from data_pipelines.files.options import FileOptions
 from data_pipelines.splitting import SplitOptions
 from data_pipelines.structure import Structure
 from efa_zoo.analysis.evaluation import evaluate

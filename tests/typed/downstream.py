@@ -24,8 +24,8 @@ from efa_zoo.attention import EuclideanFastAttention
 from efa_zoo.base.config import FrequencyConfig, MessagePassingConfig, TrainingConfig
 from efa_zoo.models.energy import energy_and_forces
 from efa_zoo.nn import MLP, Dense, Embed, MessagePass
-from efa_zoo.nn.basis import pair_basis
 from efa_zoo.nn.coupling import Irreps
+from efa_zoo.nn.pairs import pair_basis
 from efa_zoo.training import (
     Batch,
     TrainingState,

@@ -14,7 +14,7 @@ from efa_zoo.analysis.evaluation.structures import find_structures
 from efa_zoo.models.hub.registry import load
 
 if TYPE_CHECKING:
-    from data_pipelines.files.reading import FileOptions
+    from data_pipelines.files.options import FileOptions
     from data_pipelines.splitting import SplitOptions
 
 

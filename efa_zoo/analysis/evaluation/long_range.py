@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from efa_zoo.analysis.evaluation.predictions import predict_graphs
+from efa_zoo.analysis.evaluation.predictions import predict_molecules
 from efa_zoo.models.potential import Potential
-from efa_zoo.structures.graph import Graph
+from efa_zoo.structures.molecule import Molecule
 
 if TYPE_CHECKING:
     from data_pipelines.structure import Structure
@@ -83,21 +83,15 @@ def _group(
 
 def _interaction_energies(potential: Potential, dimers: Sequence[Structure]) -> np.ndarray:
     """Predicted energies of dimers minus those of their two fragments alone."""
-    graphs = []
+    molecules = []
     for s in dimers:
         parts = [np.ones(len(s.fragment), bool), s.fragment == 0, s.fragment == 1]
         charges = [s.total_charge, *(int(c) for c in s.formal_charges)]
-        graphs += [
-            Graph.from_arrays(
-                s.atomic_numbers[part],
-                s.positions[part],
-                None,
-                total_charge=charge,
-                dtype=np.float64,
-            )
+        molecules += [
+            Molecule(numbers=s.atomic_numbers[part], positions=s.positions[part], charge=charge)
             for part, charge in zip(parts, charges, strict=True)
         ]
-    energies = np.asarray([p.energy for p in predict_graphs(potential, graphs)])
+    energies = np.asarray([p.energy for p in predict_molecules(potential, molecules)])
     energies = energies.reshape(-1, 3)
     return energies[:, 0] - energies[:, 1:].sum(axis=1)
 

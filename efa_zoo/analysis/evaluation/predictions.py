@@ -7,11 +7,11 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from efa_zoo.models.checks import OutOfRangeWarning
+from efa_zoo.models.inference import predict
 from efa_zoo.models.potential import Potential
-from efa_zoo.models.prediction import OutOfRangeWarning, Prediction, predict
-from efa_zoo.structures.graph import Graph
+from efa_zoo.models.prediction import Prediction
+from efa_zoo.structures.molecule import Molecule
 
 if TYPE_CHECKING:
     from data_pipelines.structure import Structure
@@ -32,33 +32,31 @@ def predict_structures(potential: Potential, structures: Sequence[Structure]) ->
     Raises:
         InputError: the model does not know an element of the structures.
     """
-    return predict_graphs(potential, [_graph(s) for s in structures])
+    molecules = [
+        Molecule(
+            numbers=s.atomic_numbers,
+            positions=s.positions,
+            charge=s.total_charge,
+            dipoles=s.atomic_dipoles,
+        )
+        for s in structures
+    ]
+    return predict_molecules(potential, molecules)
 
 
-def _graph(structure: Structure) -> Graph:
-    return Graph.from_arrays(
-        structure.atomic_numbers,
-        structure.positions,
-        None,
-        total_charge=structure.total_charge,
-        atomic_dipoles=structure.atomic_dipoles,
-        dtype=np.float64,
-    )
-
-
-def predict_graphs(potential: Potential, graphs: Sequence[Graph]) -> list[Prediction]:
-    """Predict graphs, also those outside of what the model knows.
+def predict_molecules(potential: Potential, molecules: Sequence[Molecule]) -> list[Prediction]:
+    """Predict molecules, also those outside of what the model knows.
 
     Args:
         potential: the model.
-        graphs: what to predict.
+        molecules: what to predict.
 
     Returns:
-        Predictions in the order of `graphs`. How many are out of range is logged.
+        Predictions in the order of `molecules`. How many are out of range is logged.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", OutOfRangeWarning)
-        predictions = predict(potential, graphs, out_of_range="warn")
+        predictions = predict(potential, molecules, out_of_range="warn")
     outside = set()
     for warning in caught:
         if issubclass(warning.category, OutOfRangeWarning):
@@ -71,7 +69,7 @@ def predict_graphs(potential: Potential, graphs: Sequence[Graph]) -> list[Predic
         _logger.info(
             "%d of %d structures lie outside of what %s knows",
             len(outside),
-            len(graphs),
+            len(molecules),
             potential.card.name,
         )
     return predictions

@@ -12,7 +12,7 @@ from efa_zoo.base.errors import DataError
 from efa_zoo.models.hub.registry import find
 
 if TYPE_CHECKING:
-    from data_pipelines.files.reading import FileOptions
+    from data_pipelines.files.options import FileOptions
     from data_pipelines.splitting import SplitOptions
     from data_pipelines.structure import Structure
     from efa_zoo.models.hub.cards import Card
@@ -113,7 +113,8 @@ def _read_held_back(
     file: Path, splits: Sequence[str] | None, *, dipoles: bool
 ) -> dict[str, list[Structure]]:
     from data_pipelines.files.arrays import DIPOLES_KEY, SPLIT_KEY
-    from data_pipelines.files.reading import FileOptions, read_file
+    from data_pipelines.files.options import FileOptions
+    from data_pipelines.files.reading import read_file
 
     reading = FileOptions(dipoles_key=DIPOLES_KEY if dipoles else None)
     contents = read_file(file, reading, split_key=SPLIT_KEY)

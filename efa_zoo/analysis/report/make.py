@@ -164,7 +164,7 @@ def _errors(
     data_dir: str | os.PathLike[str] | None,
     published: str | os.PathLike[str] | None,
 ) -> ModelErrors:
-    from data_pipelines.files.reading import FileOptions
+    from data_pipelines.files.options import FileOptions
     from data_pipelines.splitting import SplitOptions
     from efa_zoo.analysis.evaluation import evaluate
 

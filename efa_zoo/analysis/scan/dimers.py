@@ -10,9 +10,9 @@ import scipy.optimize
 
 from efa_zoo.analysis.scan.profile import Scan
 from efa_zoo.base.errors import InputError
+from efa_zoo.models.inference import predict
 from efa_zoo.models.potential import Potential
-from efa_zoo.models.prediction import predict
-from efa_zoo.structures.graph import Graph
+from efa_zoo.structures.molecule import Molecule
 
 __all__ = ["scan_dimer"]
 
@@ -77,10 +77,10 @@ def scan_dimer(
         (atoms, np.concatenate([first, second + r * direction]), sum(charges)) for r in separations
     ]
     molecules += zip(numbers, (first, second), charges, strict=True)
-    graphs = [_graph(*molecule) for molecule in molecules]
+    known = [Molecule(numbers=n, positions=r, charge=q) for n, r, q in molecules]
     energies = {
         potential.card.name: _interaction(
-            [p.energy for p in predict(potential, graphs, out_of_range="warn")]
+            [p.energy for p in predict(potential, known, out_of_range="warn")]
         )
         for potential in potentials
     }
@@ -96,10 +96,6 @@ def scan_dimer(
     )
 
 
-def _graph(numbers: np.ndarray, positions: np.ndarray, charge: int) -> Graph:
-    return Graph.from_arrays(numbers, positions, None, total_charge=charge, dtype=np.float64)
-
-
 def _interaction(energies: Sequence[float]) -> np.ndarray:
     """Energies of the dimers minus those of the two fragments, which come last."""
     return np.asarray(energies[:-2]) - sum(energies[-2:])
@@ -112,7 +108,8 @@ def _relaxed(
     from data_pipelines.sampling.monomers import MASSES
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        found = predict(potential, _graph(numbers, flat.reshape(-1, 3), charge), dtype="float64")
+        molecule = Molecule(numbers=numbers, positions=flat.reshape(-1, 3), charge=charge)
+        found = predict(potential, molecule, dtype="float64")
         return found.energy, -found.forces.ravel()
 
     positions = guess

@@ -82,7 +82,7 @@ class MessagePassingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FrequencyConfig:
-    """Frequencies of the rotary encoding, ω = linspace(0, max_frequency, pairs) / max_length.
+    """Frequencies of the rotary encoding, evenly spaced from 0 to max_frequency / max_length.
 
     Attributes:
         max_frequency: phase (radians) that the highest frequency reaches over `max_length`,
@@ -101,7 +101,7 @@ class FrequencyConfig:
 
     @classmethod
     def for_distance(
-        cls, distance: float, pairs: int, *, trainable: bool = False
+        cls, distance: float, num_frequencies: int, *, trainable: bool = False
     ) -> FrequencyConfig:
         """Frequencies whose waves add up to 1/r, or any smooth function, over a distance.
 
@@ -112,7 +112,7 @@ class FrequencyConfig:
 
         Args:
             distance: longest distance between two atoms that the network is to know, in Å, above 0.
-            pairs: feature pairs, half of `AttentionConfig.query_key_features`, at least 2.
+            num_frequencies: half of `AttentionConfig.query_key_features`, at least 2.
             trainable: the frequencies are parameters.
 
         Returns:
@@ -122,8 +122,8 @@ class FrequencyConfig:
             ConfigError: a number is out of its range.
         """
         check_positive("distance", distance)
-        check_at_least("pairs", pairs, 2)
-        highest = 2 * math.pi / 1.25 * (pairs - 1)
+        check_at_least("num_frequencies", num_frequencies, 2)
+        highest = 2 * math.pi / 1.25 * (num_frequencies - 1)
         return cls(max_frequency=highest, max_length=distance, trainable=trainable)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.export
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -50,18 +49,20 @@ def inputs(config: ModelConfig, dtype: np.dtype) -> list[tuple[str, tuple[str, .
 def make_program(network: EnergyModel, dtype: np.dtype, platforms: Sequence[str]) -> bytes:
     """Atomic energies and forces of a batch of any size, serialised."""
 
-    def molecule(
-        numbers: Array, positions: Array, neighbors: Array, mask: Array, charge: Array,
-        dipoles: Array | None = None,
-    ) -> tuple[Array, Array]:  # fmt: skip
-        # As `energy_and_forces`, whose contracts cannot handle sizes that are left open.
+    # As `energy_and_forces`, whose contracts cannot handle sizes that are left open.
+    def molecule(positions: Array, graph: Graph) -> tuple[Array, Array]:
         def total(moved: Array) -> tuple[Array, Array]:
-            energies = network(Graph(numbers, moved, neighbors, mask, charge, dipoles))
-            return jnp.sum(energies), energies
+            outputs = network(eqx.tree_at(lambda g: g.positions, graph, moved))
+            return outputs.energy, outputs.atomic_energies
 
         (_, energies), gradient = jax.value_and_grad(total, has_aux=True)(positions)
         return energies, -gradient
 
+    def batch(*leaves: Array) -> tuple[Array, Array]:
+        graphs = jax.tree.unflatten(layout, leaves)
+        return jax.vmap(molecule)(graphs.positions, graphs)
+
+    layout = jax.tree.structure(_one_atom(network.config))
     scope = jax.export.SymbolicScope()
     shapes = [
         jax.ShapeDtypeStruct(
@@ -69,9 +70,14 @@ def make_program(network: EnergyModel, dtype: np.dtype, platforms: Sequence[str]
         )
         for _, shape, kind, _ in inputs(network.config, dtype)
     ]
-    batch = jax.jit(jax.vmap(molecule))
     with _source_files_without_folders():
-        return bytes(jax.export.export(batch, platforms=platforms)(*shapes).serialize())
+        return bytes(jax.export.export(jax.jit(batch), platforms=platforms)(*shapes).serialize())
+
+
+def _one_atom(config: ModelConfig) -> Graph:
+    """A graph with the leaves that the program takes, in their order."""
+    dipoles = np.zeros((1, 3)) if config.dipole_embedding else None
+    return Graph.from_arrays([1], [[0.0, 0.0, 0.0]], None, atomic_dipoles=dipoles)
 
 
 @contextmanager

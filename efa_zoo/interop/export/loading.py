@@ -7,29 +7,26 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from efa_zoo.base.config import from_table
 from efa_zoo.base.errors import ConfigError, ExportError, InputError
 from efa_zoo.interop.export import _archive
 from efa_zoo.interop.export._platforms import DEVICES
-from efa_zoo.models.checks import OnOutOfRange, check_structure, is_structure, on_out_of_range
+from efa_zoo.models.checks import OutOfRange, as_out_of_range, check_structure, is_structure
 from efa_zoo.models.hub.cards import Card
+from efa_zoo.models.outputs import Outputs
 from efa_zoo.models.prediction import Prediction
-from efa_zoo.structures.elements import symbol
-from efa_zoo.structures.graph import Graph, stack
-from efa_zoo.structures.neighbors import padded_atoms
+from efa_zoo.structures.graph import Graph, Shape, pack
+from efa_zoo.structures.neighbors import padded_atoms, padded_neighbors
 
 if TYPE_CHECKING:
-    from ase import Atoms
-
-    Structure: TypeAlias = Atoms | Graph
+    from efa_zoo.models.checks import AnyStructure
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,27 +49,27 @@ class ExportedModel:
     @overload
     def __call__(
         self,
-        structures: Structure,
+        structures: AnyStructure,
         *,
         charge: int | None = ...,
-        out_of_range: OnOutOfRange = ...,
+        out_of_range: OutOfRange = ...,
     ) -> Prediction: ...
 
     @overload
     def __call__(
         self,
-        structures: Iterable[Structure],
+        structures: Iterable[AnyStructure],
         *,
         charge: int | None = ...,
-        out_of_range: OnOutOfRange = ...,
+        out_of_range: OutOfRange = ...,
     ) -> list[Prediction]: ...
 
     def __call__(
         self,
-        structures: Structure | Iterable[Structure],
+        structures: AnyStructure | Iterable[AnyStructure],
         *,
         charge: int | None = None,
-        out_of_range: OnOutOfRange = "error",
+        out_of_range: OutOfRange = "error",
     ) -> Prediction | list[Prediction]:
         """Energy and forces of one structure or of several, as `efa_zoo.predict` gives them.
 
@@ -90,11 +87,11 @@ class ExportedModel:
         Raises:
             InputError: a structure is invalid or outside what the model knows.
         """
-        on_out_of_range(out_of_range)
+        as_out_of_range(out_of_range)
         if is_structure(structures):
-            return self._predict(cast("Structure", structures), charge, out_of_range, "")
+            return self._predict(cast("AnyStructure", structures), charge, out_of_range, "")
         predictions = []
-        for index, structure in enumerate(cast("Iterable[Structure]", structures)):
+        for index, structure in enumerate(cast("Iterable[AnyStructure]", structures)):
             where = f"structure {index}: "
             try:
                 predictions.append(self._predict(structure, charge, out_of_range, where))
@@ -102,10 +99,8 @@ class ExportedModel:
                 raise InputError(f"{where}{error}") from error
         return predictions
 
-    def evaluate(
-        self, graphs: Graph
-    ) -> tuple[Float[Array, "molecules atoms"], Float[Array, "molecules atoms 3"]]:
-        """What the program itself gives for a batch, without checks and reference energies.
+    def evaluate(self, graphs: Graph) -> Outputs:
+        """Compute what the program itself gives for a batch, without checks and reference energies.
 
         Args:
             graphs: a batch as `efa_zoo.structures.graph.stack` makes it, of any size, neighbours
@@ -113,7 +108,15 @@ class ExportedModel:
 
         Returns:
             Atomic energies in eV relative to the card's reference energies, and forces in eV/Å.
+
+        Raises:
+            InputError: the graphs do not list all pairs within the cutoff.
         """
+        cutoff = self.card.model.message_passing.cutoff
+        if graphs.reach < cutoff:
+            raise InputError(
+                f"graphs: list neighbours up to {graphs.reach:g} Å, expected at least {cutoff:g} Å"
+            )
         floats = np.dtype(self.dtype)
         with jax.enable_x64(self.dtype == "float64"):
             arguments = [
@@ -125,37 +128,24 @@ class ExportedModel:
             ]
             if self.card.model.dipole_embedding:
                 arguments.append(jnp.asarray(graphs.atomic_dipoles, floats))
-            return self._call(*arguments)
+            energies, forces = self._call(*arguments)
+            return Outputs(atomic_energies=energies, forces=forces)
 
     def _predict(
         self,
-        structure: Structure,
+        structure: AnyStructure,
         charge: int | None,
-        out_of_range: OnOutOfRange,
+        out_of_range: OutOfRange,
         where: str,
     ) -> Prediction:
         molecule = check_structure(structure, self.card, charge, out_of_range, where=where)
-        graph = Graph.from_arrays(
-            molecule.numbers,
-            molecule.positions - molecule.positions.mean(axis=0),
-            self.card.model.message_passing.cutoff,
-            total_charge=molecule.charge,
-            atomic_dipoles=molecule.dipoles,
-            dtype=np.float64,
+        cutoff = self.card.model.message_passing.cutoff
+        shape = Shape(
+            1, padded_atoms(molecule.num_atoms), padded_neighbors(molecule.positions, cutoff)
         )
-        width = -(-graph.num_neighbors // 8) * 8
-        batch = stack([graph], num_atoms=padded_atoms(graph.num_atoms), num_neighbors=width)
-        atoms = len(molecule.numbers)
-        energies, forces = (np.asarray(x[0, :atoms], np.float64) for x in self.evaluate(batch))
-        energies = energies + [
-            self.card.reference_energies[symbol(number)] for number in molecule.numbers.tolist()
-        ]
-        return Prediction(
-            energy=float(energies.sum()),
-            forces=forces,
-            atomic_energies=energies,
-            charge=molecule.charge,
-        )
+        outputs = self.evaluate(pack([molecule], shape, reach=cutoff, dtype=np.dtype(self.dtype)))
+        one = jax.tree.map(lambda leaf: leaf[0], jax.device_get(outputs))
+        return Prediction.of(one, molecule, self.card)
 
 
 def load_exported(path: str | PathLike[str], *, sha256: str | None = None) -> ExportedModel:

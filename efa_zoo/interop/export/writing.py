@@ -21,7 +21,7 @@ from efa_zoo.interop.export import _archive
 from efa_zoo.interop.export._platforms import check_platforms
 from efa_zoo.interop.export._program import make_program, with_evaluation
 from efa_zoo.interop.export.loading import ExportedModel, load_exported
-from efa_zoo.models.checks import float_type
+from efa_zoo.models.checks import as_float_dtype
 from efa_zoo.models.energy import energy_and_forces
 from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.hub.registry import load
@@ -107,11 +107,11 @@ def export_model(
     path = Path(path)
     if path.suffix != ".zip":
         raise InputError(f"path: got {str(path)!r}, expected a name that ends in .zip")
-    wanted = float_type(dtype)
+    wanted = as_float_dtype(dtype)
     chosen = check_platforms(platforms)
     if attention not in (None, "exact", "quadrature"):
         raise InputError(f"attention: got {attention!r}, expected 'exact', 'quadrature' or None")
-    potential = model if isinstance(model, Potential) else load(model)
+    potential = load(model)
     with jax.enable_x64(wanted == np.float64):
         network = cast_floats(potential.network, wanted)
         evaluation = _evaluation(network, attention)
@@ -154,10 +154,9 @@ def _compare(exported: ExportedModel, network: EnergyModel, path: Path) -> tuple
     batch = stack([_example(exported.card, atoms, exported.dtype) for atoms in (4, 12)])
     expected = jax.jit(jax.vmap(lambda graph: energy_and_forces(network, graph)))(batch)
     errors = []
-    for name, given, right in zip(
-        ("energies", "forces"), exported.evaluate(batch), expected, strict=True
-    ):
-        given, right = np.asarray(given, np.float64), np.asarray(right, np.float64)
+    found = exported.evaluate(batch)
+    for name in ("atomic_energies", "forces"):
+        given, right = (np.asarray(getattr(x, name), np.float64) for x in (found, expected))
         error = float(np.abs(given - right).max())
         allowed = _TOLERANCES[exported.dtype] * max(float(np.abs(right).max()), 1.0)
         if not error <= allowed:  # also where one is not finite

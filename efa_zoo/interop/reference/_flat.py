@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import math
 from typing import Any
 
 import equinox as eqx
@@ -20,7 +23,8 @@ from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.nn.coupling import Irreps
 from efa_zoo.nn.dense import change_irreps
 from efa_zoo.structures.flat import FlatLayout
-from efa_zoo.structures.graph import Graph
+from efa_zoo.structures.graph import Graph, Shape, pack
+from efa_zoo.structures.molecule import Molecule
 
 __all__ = ["evaluate_flat", "rope_attention_flat"]
 
@@ -32,7 +36,7 @@ def rope_attention_flat(
     k: Float[Array | np.ndarray, "atoms qk_parities qk_components qk_features"],
     v: Float[Array | np.ndarray, "atoms v_parities v_components v_features"],
     pos: Float[Array | np.ndarray, "atoms 3"],
-    theta: Float[Array | np.ndarray, " pairs"],
+    theta: Float[Array | np.ndarray, " frequencies"],
     grid_u: Float[Array | np.ndarray, "directions 3"],
     grid_w: Float[Array | np.ndarray, " directions"],
     batch_segments: Int[Array | np.ndarray, " atoms"],
@@ -159,28 +163,23 @@ def evaluate_flat(
             f"atomic_numbers: got {numbers[atom]} of atom {atom}, expected 1 to {highest}"
         )
     pairs = _pairs(_known("dst_idx", dst_idx), _known("src_idx", src_idx), segments, real)
-    neighbors, neighbor_mask = _neighbor_matrix(*pairs, layout)
     dtype = jnp.result_type(positions, *jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array)))
-    if model.dipole_embedding is None:
-        atomic_dipoles = None
-    graphs = Graph(
-        atomic_numbers=layout.to_dense(np.where(real, numbers, 0).astype(np.int32)),
-        positions=layout.to_dense(positions).astype(dtype),
-        neighbors=neighbors,
-        neighbor_mask=neighbor_mask,
-        total_charge=np.zeros(len(kept), np.int32),
-        atomic_dipoles=(
-            None if atomic_dipoles is None else layout.to_dense(atomic_dipoles).astype(dtype)
-        ),
+    graphs = _batch(np.where(real, numbers, 0), pairs, layout)
+    vectors = {"positions": positions}
+    if model.dipole_embedding is not None and atomic_dipoles is not None:
+        vectors["atomic_dipoles"] = atomic_dipoles
+    dense = {name: layout.to_dense(rows).astype(dtype) for name, rows in vectors.items()}
+    energies, forces = _energies_and_forces(
+        _cast(model, dtype), dataclasses.replace(graphs, **dense)
     )
-    energies, forces = _energies_and_forces(_cast(model, dtype), graphs)
     return energies, layout.to_flat(forces)
 
 
 @eqx.filter_jit
 def _energies_and_forces(model: EnergyModel, graphs: Graph) -> tuple[Array, Array]:
-    energies, forces = jax.vmap(lambda graph: energy_and_forces(model, graph))(graphs)
-    return jnp.sum(energies, axis=-1), forces
+    outputs = jax.vmap(functools.partial(energy_and_forces, model))(graphs)
+    assert outputs.forces is not None
+    return outputs.energy, outputs.forces
 
 
 def _cast(model: EnergyModel, dtype: Any) -> EnergyModel:
@@ -222,17 +221,27 @@ def _pairs(
     return centers, others
 
 
-def _neighbor_matrix(
-    centers: np.ndarray, others: np.ndarray, layout: FlatLayout
-) -> tuple[Int[np.ndarray, "molecules atoms neighbors"], Bool[np.ndarray, "..."]]:
-    """Ordered pairs as a dense index matrix per molecule; padding points to the atom itself."""
-    shape = (layout.num_molecules, layout.max_atoms)
+def _batch(numbers: np.ndarray, pairs: tuple[np.ndarray, np.ndarray], layout: FlatLayout) -> Graph:
+    """A dense batch with ordered pairs as its neighbours, all atoms at the origin."""
+    count, atoms = layout.num_molecules, layout.max_atoms
     places = np.asarray(layout.places)
-    counts = np.bincount(places[centers], minlength=shape[0] * shape[1])
+    centers, others = pairs
+    counts = np.bincount(places[centers], minlength=count * atoms)
     slots = np.arange(len(centers)) - np.searchsorted(centers, centers)
     width = max(1, int(counts.max()))
-    itself = np.tile(np.arange(shape[1], dtype=np.int32), shape[0])
-    neighbors = np.repeat(itself[:, None], width, axis=1)
-    neighbors[places[centers], slots] = places[others] % shape[1]
+    neighbors = np.tile(np.arange(atoms, dtype=np.int32), count)[:, None].repeat(width, axis=1)
+    neighbors[places[centers], slots] = places[others] % atoms
     mask = np.arange(width) < counts[:, None]
-    return neighbors.reshape(*shape, width), mask.reshape(*shape, width)
+    dense = np.zeros(count * atoms, np.int32)
+    dense[places] = numbers
+    rows = (count, atoms, width)
+    return pack(
+        [
+            Molecule(numbers=z, positions=np.zeros((atoms, 3)), charge=0)
+            for z in dense.reshape(count, atoms)
+        ],
+        Shape(*rows),
+        reach=math.inf,
+        lists=list(zip(neighbors.reshape(rows), mask.reshape(rows), strict=True)),
+        centered=False,
+    )

@@ -362,10 +362,10 @@ class _ReferenceFrequencies:
     function: Callable[..., Any]
     num_frequencies: int | None
 
-    def __call__(self, pairs: int, config: FrequencyConfig) -> np.ndarray:
+    def __call__(self, number: int, config: FrequencyConfig) -> np.ndarray:
         dtype = jax.dtypes.canonicalize_dtype(float)
         return self.function(
-            None, self.num_frequencies, 2 * pairs, config.max_frequency, config.max_length, dtype
+            None, self.num_frequencies, 2 * number, config.max_frequency, config.max_length, dtype
         )
 
 

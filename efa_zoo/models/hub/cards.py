@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from efa_zoo.base.config import ModelConfig, TrainingConfig, from_table, to_table
 from efa_zoo.base.errors import ConfigError
 from efa_zoo.base.files import write_atomically
 from efa_zoo.structures.domain import Domain
-from efa_zoo.structures.elements import ATOMIC_NUMBERS
+from efa_zoo.structures.elements import ATOMIC_NUMBERS, SYMBOLS
 
 __all__ = [
     "Card",
@@ -159,6 +161,20 @@ class Card:
                     f"reference_energies: no energy for {', '.join(sorted(missing))}, expected "
                     "one for every element of the domain"
                 )
+
+    def energies_of_elements(self, atomic_numbers: np.ndarray) -> np.ndarray:
+        """Look up what is added to the network's atomic energies, in float64.
+
+        Args:
+            atomic_numbers: of elements in the domain.
+
+        Returns:
+            Reference energies in eV, of the same shape.
+        """
+        energies = np.zeros(len(SYMBOLS))
+        for element, energy in self.reference_energies.items():
+            energies[ATOMIC_NUMBERS[element]] = energy
+        return energies[atomic_numbers]
 
     def __hash__(self) -> int:
         # Equal cards hash alike; the mappings among the fields cannot be hashed.

@@ -116,11 +116,12 @@ def card(name_or_path: str | os.PathLike[str]) -> Card:
     return Card.from_toml(find(name_or_path).zoo_file)
 
 
-def load(name_or_path: str | os.PathLike[str], *, dtype: DTypeLike | None = None) -> Potential:
+def load(model: Potential | str | os.PathLike[str], *, dtype: DTypeLike | None = None) -> Potential:
     """Load a trained model.
 
     Args:
-        name_or_path: the name of a model in the zoo, a folder that training wrote, or a zoo file.
+        model: the name of a model in the zoo, a folder that training wrote, or a zoo file; a
+            loaded model is taken as it is.
         dtype: floating-point type of the weights, None keeps the stored one (float32). float64
             needs JAX's 64-bit mode; `efa_zoo.predict(..., dtype="float64")` enters it by itself.
 
@@ -142,7 +143,9 @@ def load(name_or_path: str | os.PathLike[str], *, dtype: DTypeLike | None = None
     from efa_zoo.models.potential import Potential, cast
     from efa_zoo.models.weights import load_weights
 
-    files = find(name_or_path)
+    if isinstance(model, Potential):
+        return model if dtype is None else cast(model, dtype)
+    files = find(model)
     found = Card.from_toml(files.zoo_file)
     if found.weights is None:
         raise WeightsError(

@@ -9,14 +9,15 @@ from jaxtyping import Array, Float, Int
 
 from efa_zoo.base.config import MessagePassingConfig
 from efa_zoo.base.contracts import contract
+from efa_zoo.base.errors import InputError
 from efa_zoo.nn.radial import radial_functions
 from efa_zoo.ops.harmonics import spherical_harmonics
-from efa_zoo.structures.graph import Graph, check_molecule
+from efa_zoo.structures.graph import Graph, check_graph
 
-__all__ = ["Pairs", "pair_basis"]
+__all__ = ["PairBasis", "pair_basis"]
 
 
-class Pairs(eqx.Module):
+class PairBasis(eqx.Module):
     """Basis functions of every pair, zero where the pair is padding.
 
     Attributes:
@@ -44,7 +45,7 @@ class Pairs(eqx.Module):
 
 
 @contract
-def pair_basis(graph: Graph, config: MessagePassingConfig) -> Pairs:
+def pair_basis(graph: Graph, config: MessagePassingConfig) -> PairBasis:
     """Evaluate the basis functions of message passing.
 
     Small molecules are laid out as all pairs of atoms, which needs no gather and no scatter;
@@ -55,9 +56,17 @@ def pair_basis(graph: Graph, config: MessagePassingConfig) -> Pairs:
         config: cutoff, degree and radial functions.
 
     Returns:
-        The basis functions.
+        The basis functions, zero for pairs that are not closer than the cutoff.
+
+    Raises:
+        InputError: the graph does not list all pairs within the cutoff.
     """
-    check_molecule(graph)
+    check_graph(graph)
+    if graph.reach < config.cutoff:
+        raise InputError(
+            f"graph: lists neighbours up to {graph.reach:g} Å, expected at least the cutoff of "
+            f"{config.cutoff:g} Å"
+        )
     positions, neighbors = jnp.asarray(graph.positions), jnp.asarray(graph.neighbors)
     mask = jnp.asarray(graph.neighbor_mask)
     atoms = graph.num_atoms
@@ -68,13 +77,15 @@ def pair_basis(graph: Graph, config: MessagePassingConfig) -> Pairs:
         displacements = positions[None, :, :] - positions[:, None, :]
     else:
         displacements = positions[neighbors] - positions[:, None, :]
+    # Lists may hold more pairs than those within the cutoff.
+    mask = mask & (jnp.sum(displacements**2, axis=-1) < config.cutoff**2)
     # Padding pairs get a unit vector, so that no derivative of the norm is singular.
     displacements = jnp.where(mask[..., None], displacements, jnp.eye(3, dtype=positions.dtype)[0])
     distances = jnp.sqrt(jnp.sum(displacements**2, axis=-1))
     unit = displacements / distances[..., None]
     radial = radial_functions(distances, config)
     angular = spherical_harmonics(unit[..., 0], unit[..., 1], unit[..., 2], config.degree)
-    return Pairs(
+    return PairBasis(
         jnp.where(mask[..., None], radial, 0),
         jnp.stack(angular, axis=1),
         None if dense else neighbors,

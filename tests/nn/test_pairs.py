@@ -16,9 +16,9 @@ from symmetry import assert_close, filled, quick_jit
 from efa_zoo.base.config import CUTOFF_FUNCTIONS, RADIAL_BASES, MessagePassingConfig
 from efa_zoo.base.contracts import CONTRACTS
 from efa_zoo.nn import MessagePass
-from efa_zoo.nn import basis as pairs_module
-from efa_zoo.nn.basis import Pairs, pair_basis
+from efa_zoo.nn import pairs as pairs_module
 from efa_zoo.nn.coupling import Irreps
+from efa_zoo.nn.pairs import PairBasis, pair_basis
 from efa_zoo.structures.graph import Graph
 
 _CUTOFF = 3.0
@@ -40,7 +40,7 @@ def _molecule(atoms: int = 4, seed: int = 0) -> Graph:
     return Graph.from_arrays([1] * atoms, positions, _CUTOFF, dtype=np.float64)
 
 
-def _by_pair(pairs: Pairs, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
+def _by_pair(pairs: PairBasis, graph: Graph) -> tuple[np.ndarray, np.ndarray]:
     """Radial and angular functions of every true pair, in the order of the neighbour matrix."""
     atom, slot = np.nonzero(graph.neighbor_mask)
     if pairs.neighbors is None:

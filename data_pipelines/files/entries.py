@@ -1,0 +1,147 @@
+"""Structures as files have them, and the checks that make labelled structures of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_pipelines.files.options import FileOptions
+from data_pipelines.structure import Structure
+from efa_zoo.base.errors import DataError
+from efa_zoo.structures.elements import SYMBOLS
+
+_SAME_PLACE = 0.1  # Å, as in the checks of structures to predict
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A structure as the file has it, unchecked and in the file's units."""
+
+    numbers: Any
+    positions: Any
+    energy: Any
+    forces: Any
+    charge: Any
+    dipoles: Any
+    group: str
+    split: str
+
+
+def to_structure(entry: Entry, options: FileOptions) -> Structure:
+    """Check a structure and convert its units.
+
+    Args:
+        entry: The structure as the file has it.
+        options: Key names, for messages, and units.
+
+    Returns:
+        The structure in eV, Å and e.
+
+    Raises:
+        DataError: If a number is not finite, a shape does not fit, an element does not exist, or
+            two atoms are at one place.
+    """
+    numbers = _numbers(entry.numbers)
+    atoms, factors = len(numbers), options.factors
+    positions = _floats("positions", entry.positions, (atoms, 3), factors["positions"])
+    _check_places(positions)
+    dipoles = None
+    if entry.dipoles is not None:
+        dipoles = _floats(str(options.dipoles_key), entry.dipoles, (atoms, 3), factors["dipoles"])
+    # Arrays of energies often have a last axis of length 1.
+    energy = entry.energy.reshape(()) if np.shape(entry.energy) == (1,) else entry.energy
+    return Structure(
+        atomic_numbers=numbers,
+        positions=positions,
+        energy=float(_floats(options.energy_key, energy, (), factors["energy"])),
+        forces=_floats(options.forces_key, entry.forces, (atoms, 3), factors["forces"]),
+        total_charge=_charge(entry.charge),
+        atomic_dipoles=dipoles,
+        group=entry.group,
+    )
+
+
+def _numbers(given: Any) -> np.ndarray:
+    numbers = np.asarray(given)
+    if numbers.ndim != 1 or not numbers.size:
+        raise DataError(f"atomic numbers: got shape {numbers.shape}, expected at least one atom")
+    known = np.isin(numbers, np.arange(1, len(SYMBOLS)))
+    if not known.all():
+        raise DataError(
+            f"atomic numbers: got {numbers[~known][0]}, expected integers from 1 to "
+            f"{len(SYMBOLS) - 1}"
+        )
+    return numbers.astype(np.int32)
+
+
+def _floats(field: str, given: Any, shape: tuple[int, ...], unit: float) -> np.ndarray:
+    try:
+        values = np.asarray(given, np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{field}: got {given!r}, expected numbers") from error
+    if values.shape != shape:
+        raise DataError(f"{field}: got shape {values.shape}, expected {shape}")
+    if not np.isfinite(values).all():
+        first = np.argwhere(~np.isfinite(values))[0]
+        atom = f" at atom {first[0]}" if shape else ""
+        raise DataError(f"{field}: got {values[tuple(first)]}{atom}, expected finite numbers")
+    return values * unit
+
+
+def _check_places(positions: np.ndarray) -> None:
+    if len(positions) > 1:
+        from scipy.spatial import KDTree
+
+        pairs = KDTree(positions).query_pairs(_SAME_PLACE, output_type="ndarray")
+        if len(pairs):
+            first, second = pairs[0].tolist()
+            distance = np.linalg.norm(positions[first] - positions[second])
+            raise DataError(
+                f"positions: atoms {first} and {second} are {distance:.3g} Å apart, expected "
+                "different places"
+            )
+
+
+def _charge(given: Any) -> int:
+    value = np.asarray(given)
+    if value.shape == (1,):
+        value = value[0]
+    if value.shape != () or value.dtype.kind not in "iuf" or not float(value).is_integer():
+        raise DataError(f"charge: got {given!r}, expected an integer (e)")
+    return int(value)
+
+
+def missing(kind: str, key: str, found: Sequence[str]) -> DataError:
+    """Say that a key is not among those found."""
+    hint = "; give charge for all of them" if kind == "charge" else ""
+    names = ", ".join(sorted(found)) or "nothing"
+    return DataError(f"{kind}: no key {key!r}, expected one of what is there ({names}){hint}")
+
+
+def text(value: Any) -> str:
+    """Give a string, empty for None, of what may be bytes."""
+    return "" if value is None else value.decode() if isinstance(value, bytes) else str(value)
+
+
+def needs(path: Path, package: str) -> DataError:
+    """Say that a package is missing."""
+    return DataError(
+        f"{path}: package {package!r} is missing, expected the extra efa-zoo[data] to read it"
+    )
+
+
+def check_output(
+    path: str | os.PathLike[str], structures: Sequence[Structure], *endings: str
+) -> Path:
+    """Refuse to write nothing, or to a name whose ending says something else."""
+    path = Path(path)
+    if path.suffix not in endings:
+        raise DataError(f"{path}: expected a name that ends in {' or '.join(endings)}")
+    if not structures:
+        raise DataError("structures: got none, expected at least one to write")
+    return path

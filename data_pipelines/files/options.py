@@ -1,0 +1,89 @@
+"""What the things in a file are called, and their units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from data_pipelines.labels.units import (
+    DIPOLE_UNITS,
+    ENERGY_UNITS,
+    LENGTH_UNITS,
+    DipoleUnit,
+    EnergyUnit,
+    LengthUnit,
+    factor,
+    force_factor,
+)
+from efa_zoo.base.errors import DataError
+
+CHARGE_KEY, NUMBERS_KEY, POSITIONS_KEY = "charge", "atomic_numbers", "positions"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileOptions:
+    """What the things in a file are called, and their units.
+
+    In files that ASE reads a key names a calculator result, an entry of `atoms.info` or an array of
+    atoms, in an ASE database also an entry of the key-value pairs or the data. In npz and HDF5
+    files it names an array whose first axis counts structures; an array that is the same for every
+    structure lacks that axis.
+
+    Attributes:
+        energy_key: Total energies.
+        forces_key: Forces, or gradients of the energy if `gradients`.
+        charge_key: Total charges in e.
+        charge: One total charge in e for every structure, instead of `charge_key`.
+        numbers_key: npz and HDF5: atomic numbers; 0 marks padding.
+        positions_key: npz and HDF5: positions.
+        size_key: npz and HDF5: numbers of atoms or masks of atoms, where padding is not marked by
+            atomic numbers of 0.
+        dipoles_key: Atomic dipole vectors, for networks that take them.
+        group_key: What a structure belongs to, such as a molecule or a trajectory; without it the
+            group in an HDF5 file.
+        energy_unit: Of the energies.
+        length_unit: Of the positions.
+        forces_unit: Of the forces, such as hartree/bohr; without it energy_unit/length_unit.
+        dipole_unit: Of the atomic dipoles; without it e·Å.
+        gradients: Forces are stored with the opposite sign, as gradients of the energy.
+
+    Raises:
+        DataError: If a unit is unknown or two options contradict each other.
+    """
+
+    energy_key: str = "energy"
+    forces_key: str = "forces"
+    charge_key: str = CHARGE_KEY
+    charge: int | None = None
+    numbers_key: str = NUMBERS_KEY
+    positions_key: str = POSITIONS_KEY
+    size_key: str | None = None
+    dipoles_key: str | None = None
+    group_key: str | None = None
+    energy_unit: EnergyUnit = "eV"
+    length_unit: LengthUnit = "Å"
+    forces_unit: str | None = None
+    dipole_unit: DipoleUnit | None = None
+    gradients: bool = False
+
+    def __post_init__(self) -> None:
+        _ = self.factors
+        if self.charge is not None and self.charge_key != CHARGE_KEY:
+            raise DataError(
+                f"charge_key: got {self.charge_key!r} together with charge = {self.charge}, "
+                "expected one of the two"
+            )
+        if self.dipole_unit is not None and self.dipoles_key is None:
+            raise DataError(f"dipole_unit: got {self.dipole_unit!r}, expected dipoles_key with it")
+
+    @property
+    def factors(self) -> dict[str, float]:
+        """What energies, positions, forces and dipoles are to be multiplied by."""
+        energy = factor("energy_unit", self.energy_unit, ENERGY_UNITS)
+        length = factor("length_unit", self.length_unit, LENGTH_UNITS)
+        forces = energy / length if self.forces_unit is None else force_factor(self.forces_unit)
+        return {
+            "energy": energy,
+            "positions": length,
+            "forces": -forces if self.gradients else forces,
+            "dipoles": factor("dipole_unit", self.dipole_unit or "e·Å", DIPOLE_UNITS),
+        }

@@ -1,0 +1,74 @@
+"""Which molecules are predicted together."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+
+from efa_zoo.structures.graph import Shape
+
+__all__ = ["plan_batches"]
+
+#: Numbers of molecules computed at once: few, many, and the most atoms (with padding) in one go.
+_FEW, _MANY, _MAX_ATOMS = 8, 64, 2048
+
+#: Compiling takes about as long as computing this many pairs of atoms on a processor core, so that
+#: a shape of its own must save more.
+_PAIRS_PER_COMPILATION = 500_000
+
+
+def plan_batches(
+    sizes: Mapping[int, tuple[int, int]],
+    compiled: Collection[Shape] = (),
+    evaluation: Callable[[int], object] = lambda atoms: None,
+) -> list[tuple[Shape, list[int]]]:
+    """Sort molecules into batches of few shapes.
+
+    Molecules of one size share batches; a size that saves less than its compilation costs is given
+    up for the next larger one that is evaluated alike, so that no result depends on what else is
+    predicted.
+
+    Args:
+        sizes: padded numbers of atoms and neighbours of each molecule by its number.
+        compiled: shapes that cost no compilation.
+        evaluation: how attention is evaluated for a padded number of atoms.
+
+    Returns:
+        Shapes and numbers of the molecules, smallest first; every molecule is in one batch.
+    """
+    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for number, size in sizes.items():
+        groups[size].append(number)
+    free = {(shape.atoms, shape.neighbors): shape for shape in sorted(compiled)}
+    for size in sorted(groups.keys() - free.keys()):
+        others = {*groups, *free} - {size}
+        larger = [
+            other
+            for other in others
+            if other[0] >= size[0]
+            and other[1] >= size[1]
+            and evaluation(other[0]) == evaluation(size[0])
+        ]
+        if larger:
+            best = min(larger, key=lambda other: (math.prod(other), other))
+            if len(groups[size]) * (math.prod(best) - math.prod(size)) < _PAIRS_PER_COMPILATION:
+                groups[best] += groups.pop(size)
+    batches = []
+    for size, members in sorted(groups.items()):
+        shape = free.get(size) or Shape(_molecules_at_once(len(members), size[0]), *size)
+        batches += [
+            (shape, members[start : start + shape.molecules])
+            for start in range(0, len(members), shape.molecules)
+        ]
+    return batches
+
+
+def _molecules_at_once(count: int, atoms: int) -> int:
+    most = _MANY
+    while most > 1 and most * atoms > _MAX_ATOMS:
+        most //= 2
+    if count == 1:
+        return 1
+    # Many small batches waste time, and one large batch that is mostly empty does so too.
+    return most if count > 4 * _FEW else min(most, _FEW)

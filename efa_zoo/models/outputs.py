@@ -1,0 +1,27 @@
+"""What a network gives for a molecule or a batch, in one record from the network to the user."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+__all__ = ["Outputs"]
+
+
+class Outputs(eqx.Module):
+    """Results of one molecule, or of a batch with one more leading axis; what is absent is None.
+
+    Attributes:
+        atomic_energies: `[atoms]` in eV, relative to the reference energies of the elements; zero
+            for padding.
+        forces: `[atoms, 3]` in eV/Å, zero for padding.
+    """
+
+    atomic_energies: Float[Array, "*batch atoms"]
+    forces: Float[Array, "*batch atoms 3"] | None = None
+
+    @property
+    def energy(self) -> Float[Array, "*batch"]:
+        """Sum of the atomic energies in eV."""
+        return jnp.sum(self.atomic_energies, axis=-1)

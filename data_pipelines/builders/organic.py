@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from data_pipelines._workers import Failure, run_all
-from data_pipelines.builders.builder import QuantumBuilder, SettingsConfig
+from data_pipelines.builders.builder import QuantumBuilder, SettingsConfig, StructureBuilder
 from data_pipelines.files.storage import DIMER_FIELDS
 from data_pipelines.labels.tally import Tally
 from data_pipelines.sampling.organic.assemblies import center_of_mass, distances_between
@@ -60,7 +60,9 @@ class Organic(QuantumBuilder):
     """Build the data set `organic`."""
 
     DESCRIPTION = _DESCRIPTION
-    FIELDS = ("group", "kind", *DIMER_FIELDS)
+    VERSION = StructureBuilder.VERSION
+    RELEASE_NOTES = StructureBuilder.RELEASE_NOTES
+    FIELDS = (*QuantumBuilder.FIELDS, "group", "kind", *DIMER_FIELDS)
     PACKAGES = (*QuantumBuilder.PACKAGES, "rdkit")
     BUILDER_CONFIGS: ClassVar[list[SettingsConfig]] = [
         SettingsConfig(name="full", description="All molecules.", settings=OrganicSettings()),
@@ -150,6 +152,8 @@ def _structure(home: Home, sample: Sample) -> Structure:
         positions=sample.positions,
         energy=whole.energy,
         forces=whole.forces,
+        charges=whole.charges,
+        dipole=whole.dipole,
         total_charge=int(formal.sum()),
         group=".".join(one.smiles for one in home.species),
         kind=f"{home.family}/{sample.way}",

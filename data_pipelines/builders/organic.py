@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Any, ClassVar
 
 import numpy as np
@@ -98,7 +99,8 @@ class Organic(QuantumBuilder):
                 pool.setdefault(home.species[0].number, []).append(sample.positions)
         self._draw("sample_assembly", list(plan.assemblies(pool)), splits, tally)
         tally.log()
-        return LabelledStructures(splits, {"counts": tally.counts})
+        conformers = f"RDKit {version('rdkit')}"
+        return LabelledStructures(splits, {"counts": tally.counts, "conformers": conformers})
 
     def _draw(
         self,

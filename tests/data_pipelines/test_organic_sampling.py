@@ -16,7 +16,7 @@ from rdkit.Chem import rdChemReactions, rdForceFieldHelpers
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from data_pipelines._workers import Failure
-from data_pipelines.labels.labelling import Geometry, Label, label
+from data_pipelines.labels.labelling import Geometry, Label, Unlabelled, label
 from data_pipelines.labels.units import ENERGY_UNITS
 from data_pipelines.sampling.monomers import BOLTZMANN
 from data_pipelines.sampling.organic import conformers
@@ -325,9 +325,11 @@ def test_wandering_warms_up(surface: Surface) -> None:
     assert mean[0] < 0.3 * mean[1]
 
 
-def test_a_surface_that_does_not_converge_says_so() -> None:
-    water = conformer("O")
-    numbers = np.array([8, 1, 1] * 2, np.int32)
-    path = Surface(Geometry(numbers, np.concatenate([water, water + 0.05]), 0)).descend(5)
-    assert isinstance(path.failure, Failure)
+def test_a_surface_says_where_it_fails(surface: Surface) -> None:
+    nowhere = np.zeros((6, 3))
+    with pytest.raises(Unlabelled):
+        surface(nowhere)
+    path = surface.wander(nowhere, np.random.default_rng(0), temperature=300.0, record=[1, 2])
+    assert path.positions == ()
+    assert path.failure is not None
     assert path.failure.reason == "unconverged"

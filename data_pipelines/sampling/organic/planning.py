@@ -239,7 +239,7 @@ def _choose(
         else:
             # At least one molecule is the split's own.
             chosen = tuple(
-                _one(common if i and rng.random() < _COMMON_CHANCE else candidates, rng)
+                _one(common if i and common and rng.random() < _COMMON_CHANCE else candidates, rng)
                 for i in range(count)
             )
         atoms = sum(len(one.atomic_numbers) for one in chosen)

@@ -200,9 +200,7 @@ class Plan:
                 share = SHARES.get(split, _TRANSFER_SHARE)
                 candidates = [one for one in self.split_species[split] if pool.get(one.number)]
                 common = [one for one in self.common if pool.get(one.number)]
-                if not candidates and (series.solute or split == TRANSFER):
-                    continue
-                if split == TRANSFER and not series.solute:
+                if not (candidates if series.solute else split != TRANSFER):
                     continue
                 for i in range(round(share * series.count)):
                     words = (self.settings.seed, _ASSEMBLY, number, place, i)

@@ -1,4 +1,7 @@
-"""Draw the pictures of docs/idea.md: what a local model misses, and directions that add up.
+"""Draw the pictures of docs/idea.md and docs/design.md.
+
+The first show what a local model misses, and directions that add up; the others the way of a
+structure to its prediction, and of a batch to a step of training.
 
     python docs/draw_ideas.py
 
@@ -8,13 +11,14 @@ needs the extra `plot`.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle
+from matplotlib.patches import Circle, FancyBboxPatch
 
 import efa_zoo
 from efa_zoo import Graph
@@ -115,7 +119,54 @@ def draw_sums(axes: Axes) -> None:
     axes.legend(frameon=False, loc="upper center", ncols=2, fontsize=10, columnspacing=1)
 
 
-PICTURES = {"reach": draw_reach, "force": draw_force, "waves": draw_waves, "sums": draw_sums}
+#: What a structure becomes, and what is done in between.
+STRUCTURE = (
+    "file, ASE atoms or graph",
+    "checked: elements, charge and distances that the model knows",
+    "molecule, float64",
+    "packed: centred, neighbours within the cutoff, padded to a common size",
+    "graph of a batch",
+    "network of one molecule, mapped over the batch; forces are its gradient",
+    "outputs",
+    "unpacked: padding cut off, reference energies added in float64, numbers finite",
+    "prediction in eV and eV/Å",
+)
+
+#: What a data set becomes, and what is done in between.
+BATCH = (
+    "data set or file",
+    "read: units, labels, splits",
+    "labelled structures",
+    "sorted into buckets: a few shapes, so that little is compiled and wasted",
+    "members of a batch",
+    "packed: neighbours within the cutoff, padded; energies relative to references",
+    "batch: graph, labels, masks",
+    "loss of the outputs, a few molecules at a time, and its gradient",
+    "gradient",
+    "step: clipped, optimised, averaged",
+    "network and its average",
+)
+
+
+def draw_way(axes: Axes, steps: Sequence[str]) -> None:
+    """Things in boxes from top to bottom, and beside the arrows what makes one of the other."""
+    for row, text in enumerate(steps):
+        y = -0.8 * row
+        if row % 2:
+            axes.annotate("", (2, y - 0.42), (2, y + 0.42), arrowprops={"arrowstyle": "-|>",
+                          "color": "0.35", "lw": 1.4})  # fmt: skip
+            axes.text(2.25, y, text, va="center", fontsize=10, color="0.25")
+        else:
+            box = FancyBboxPatch((0, y - 0.3), 4, 0.6, boxstyle="round,pad=0.05",
+                                 fc=COLORS[5], ec="0.3", alpha=0.35)  # fmt: skip
+            axes.add_patch(box)
+            axes.text(2, y, text, ha="center", va="center")
+    axes.set(xlim=(-0.15, 12.4), ylim=(-0.8 * len(steps) + 0.3, 0.5))
+    axes.axis("off")
+
+
+IDEAS = {"reach": draw_reach, "force": draw_force, "waves": draw_waves, "sums": draw_sums}
+WAYS = {"structure": STRUCTURE, "batch": BATCH}
 
 
 def main() -> None:
@@ -123,10 +174,14 @@ def main() -> None:
     # Neither dates nor random names: the same pictures are the same files.
     os.environ["SOURCE_DATE_EPOCH"] = "0"
     mpl.rcParams |= {"svg.hashsalt": "efa_zoo", "font.size": 11}
-    for name, draw in PICTURES.items():
+    for name, draw in IDEAS.items():
         figure = Figure(figsize=(4.5, 3.5), layout="constrained")
         draw(figure.subplots())
         save_figure(figure, IMAGES / f"idea_{name}.svg")
+    for name, steps in WAYS.items():
+        figure = Figure(figsize=(7.5, 0.42 * len(steps)), layout="constrained")
+        draw_way(figure.subplots(), steps)
+        save_figure(figure, IMAGES / f"way_{name}.svg")
 
 
 if __name__ == "__main__":

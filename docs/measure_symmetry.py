@@ -57,8 +57,11 @@ def network_errors(network: EnergyModel, dtype: type) -> tuple[dict[str, float],
             numbers[order], moved[order] - moved.mean(axis=0), cutoff,
             num_atoms=padded, num_neighbors=size, dtype=dtype,
         )  # fmt: skip
-        energies, forces = _evaluate(network, jax.tree.map(jnp.asarray, graph))
-        return float(np.sum(np.asarray(energies, np.float64))), np.asarray(forces, np.float64)
+        outputs = _evaluate(network, jax.tree.map(jnp.asarray, graph))
+        energies, forces = (
+            np.asarray(x, np.float64) for x in (outputs.atomic_energies, outputs.forces)
+        )
+        return float(np.sum(energies)), forces
 
     everything = np.arange(len(numbers))
     energy, forces = evaluate(everything, positions)

@@ -12,20 +12,28 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from report.tables import markdown, model_table
+
 import efa_zoo
-from efa_zoo import Card
-from efa_zoo.analysis.report import model_table
+from efa_zoo import Card, Coulomb, WindowedWaves
+from efa_zoo.base.config import KernelConfig
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 
 
+def _reach(kernel: KernelConfig) -> str:
+    if isinstance(kernel, Coulomb):
+        return "by Coulomb's law"
+    if isinstance(kernel, WindowedWaves):
+        return f"in windows of {kernel.width:g} Å"
+    return f"to {kernel.frequencies.max_length:g} Å"
+
+
 def models() -> Iterator[str]:
     """One row per trained model."""
     cards = [efa_zoo.card(name) for name in efa_zoo.list_models()]
-    first, *rest = model_table((card, card.metrics["test"]["all"]) for card in cards)
-    for row in (first, ["---"] * len(first), *rest):
-        yield f"| {' | '.join(row)} |"
+    yield markdown(model_table((card, card.metrics["test"]["all"]) for card in cards))
 
 
 def dimers() -> Iterator[str]:
@@ -75,7 +83,7 @@ def _card(card: Card) -> Iterator[str]:
     charges = ", ".join(f"{charge:+d}" if charge else "0" for charge in domain.total_charges)
     heard = "no attention"
     if attention is not None:
-        heard = f"attention to {attention.frequencies.max_length:g} Å"
+        heard = f"attention {_reach(attention.kernel)}"
         if attention.integration is not None:
             heard += " with tensor integration"
     facts = {

@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING
 from efa_zoo.base.compilation import use_compilation_cache
 from efa_zoo.base.config import (
     AttentionConfig,
+    Coulomb,
     FrequencyConfig,
     IntegrationConfig,
     MessagePassingConfig,
     ModelConfig,
     TrainingConfig,
+    Waves,
+    WindowedWaves,
 )
 from efa_zoo.base.errors import (
     ConfigError,
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from efa_zoo.models.checks import OutOfRangeWarning
     from efa_zoo.models.inference import PredictionStream, predict
     from efa_zoo.models.mpnn import EnergyModel
+    from efa_zoo.models.outputs import Outputs
     from efa_zoo.models.potential import Potential
     from efa_zoo.models.prediction import Prediction
     from efa_zoo.structures.graph import Graph
@@ -52,6 +56,7 @@ __all__ = [
     "AttentionConfig",
     "Card",
     "ConfigError",
+    "Coulomb",
     "DataError",
     "EFAZooError",
     "EnergyModel",
@@ -63,6 +68,7 @@ __all__ = [
     "MessagePassingConfig",
     "ModelConfig",
     "OutOfRangeWarning",
+    "Outputs",
     "Potential",
     "Prediction",
     "PredictionStream",
@@ -70,7 +76,9 @@ __all__ = [
     "TrainingConfig",
     "TrainingError",
     "UnknownModelError",
+    "Waves",
     "WeightsError",
+    "WindowedWaves",
     "card",
     "example",
     "list_examples",
@@ -86,6 +94,7 @@ _LAZY = {
     "EnergyModel": "efa_zoo.models.mpnn",
     "Graph": "efa_zoo.structures.graph",
     "OutOfRangeWarning": "efa_zoo.models.checks",
+    "Outputs": "efa_zoo.models.outputs",
     "Potential": "efa_zoo.models.potential",
     "Prediction": "efa_zoo.models.prediction",
     "PredictionStream": "efa_zoo.models.inference",

@@ -12,11 +12,15 @@ from efa_zoo.base.config import (
     CUTOFF_FUNCTIONS,
     RADIAL_BASES,
     AttentionConfig,
+    Coulomb,
     FrequencyConfig,
     IntegrationConfig,
+    KernelConfig,
     MessagePassingConfig,
     ModelConfig,
     TrainingConfig,
+    Waves,
+    WindowedWaves,
 )
 
 _POSITIVE = st.floats(1e-3, 1e3)
@@ -61,11 +65,35 @@ def integration_configs(draw: st.DrawFn) -> IntegrationConfig:
 
 
 @st.composite
+def wave_configs(draw: st.DrawFn) -> Waves:
+    """Waves that fit a grid of 302 points."""
+    return Waves(
+        frequencies=FrequencyConfig(
+            max_frequency=draw(st.floats(0.5, 4.0)),
+            max_length=draw(st.floats(3.0, 10.0)),
+            trainable=draw(st.booleans()),
+        )
+    )
+
+
+@st.composite
+def kernel_configs(draw: st.DrawFn) -> KernelConfig:
+    """Kernels of all kinds."""
+    waves = draw(wave_configs())
+    windowed = WindowedWaves(frequencies=waves.frequencies, width=draw(st.floats(1.0, 10.0)))
+    width = st.floats(0.5, 3.0)
+    coulomb = Coulomb(widths=draw(st.tuples(width, width)), trainable=draw(st.booleans()))
+    return draw(st.sampled_from([waves, windowed, coulomb]))
+
+
+@st.composite
 def attention_configs(draw: st.DrawFn) -> AttentionConfig:
     """Configurations that fit features of any degree."""
     project = draw(st.booleans())
     evaluation = draw(st.sampled_from(["auto", "exact", "quadrature"]))
-    grid = None if evaluation == "exact" else draw(_maybe(st.sampled_from([302, 434])))
+    kernel = draw(kernel_configs() if evaluation != "quadrature" else wave_configs())
+    gridless = evaluation == "exact" or not isinstance(kernel, Waves)
+    grid = None if gridless else draw(_maybe(st.sampled_from([302, 434])))
     tolerances = [1e-8, 3e-6, 1e-3] + ([] if grid is None else [math.inf])
     integration = draw(_maybe(integration_configs()))
     # The degree of the output, if it is that of the input, must be in reach of the factors.
@@ -79,11 +107,7 @@ def attention_configs(draw: st.DrawFn) -> AttentionConfig:
         value_pseudotensors=draw(_maybe(st.booleans())),
         project=project,
         activation=draw(st.sampled_from(ACTIVATIONS)),
-        frequencies=FrequencyConfig(
-            max_frequency=draw(st.floats(0.5, 4.0)),
-            max_length=draw(st.floats(3.0, 10.0)),
-            trainable=draw(st.booleans()),
-        ),
+        kernel=kernel,
         integration=integration,
         evaluation=evaluation,
         grid=grid,

@@ -28,6 +28,8 @@ from efa_zoo import calculator as calculator_module
 from efa_zoo.base.errors import InputError, UnknownModelError
 from efa_zoo.calculator import EFACalculator
 from efa_zoo.models.checks import OutOfRangeWarning
+from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.models.outputs import Outputs
 from efa_zoo.structures.domain import Domain
 from efa_zoo.structures.graph import Graph
 
@@ -70,17 +72,14 @@ def waters(count: int, spacing: float = 3.0, charge: int = 0) -> Atoms:
 def shapes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, int]]]:
     """Atoms and neighbours of every compilation, which is when Python sees the network run."""
     compiled: list[tuple[int, int]] = []
-    within_cutoff = calculator_module.within_cutoff
-
-    def counted(graph: Graph, cutoff: float) -> Graph:
-        compiled.append((graph.num_atoms, graph.num_neighbors))
-        return within_cutoff(graph, cutoff)
-
-    monkeypatch.setattr(calculator_module, "within_cutoff", counted)
     evaluate = calculator_module._evaluate.__wrapped__
+
+    def counted(network: EnergyModel, graph: Graph) -> Outputs:
+        compiled.append((graph.num_atoms, graph.num_neighbors))
+        return evaluate(network, graph)
+
     # Another function, because compiled ones are kept by the function.
-    fresh = eqx.filter_jit(lambda network, graph: evaluate(network, graph))
-    monkeypatch.setattr(calculator_module, "_evaluate", fresh)
+    monkeypatch.setattr(calculator_module, "_evaluate", eqx.filter_jit(counted))
     yield compiled
 
 

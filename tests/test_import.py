@@ -41,6 +41,27 @@ assert {name: jax.config.values[name] for name in before} == before
     assert run(code) == "[]"
 
 
+def test_areas_load_what_is_heavy_when_it_is_used() -> None:
+    # lint-imports cannot tell imports inside of functions from those at the top of a file.
+    code = """
+import importlib, sys
+from pathlib import Path
+import efa_zoo
+root = Path(efa_zoo.__file__).parents[1]
+files = root.joinpath("efa_zoo").rglob("*.py")
+names = [".".join(file.relative_to(root).with_suffix("").parts) for file in files]
+names = [name.removesuffix(".__init__") for name in names if not name.startswith("efa_zoo.cli")]
+of_ase = [name for name in names if name.startswith(("efa_zoo.calculator", "efa_zoo.simulation"))]
+heavy = {"ase", "data_pipelines", "matplotlib", "orbax", "tensorflow", "tensorflow_datasets"}
+def load(names):
+    for name in names:
+        importlib.import_module(name)
+    return sorted(heavy & {name.partition(".")[0] for name in sys.modules})
+print(len(names) > 80, len(of_ase) > 5, load(sorted(set(names) - set(of_ase))), load(of_ase))
+"""
+    assert run(code) == "True True [] ['ase']"
+
+
 def test_listing_models_needs_no_jax() -> None:
     code = """
 import sys

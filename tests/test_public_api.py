@@ -41,8 +41,6 @@ FREE = {
     "efa_zoo.calculator.EFACalculator.set",
     "efa_zoo.models.hub.cards.Card.cost",
     "efa_zoo.models.hub.cards.Card.metrics",
-    "efa_zoo.analysis.report.Experiment.panels",
-    "efa_zoo.analysis.report.ModelErrors.errors",
 }
 
 

@@ -35,7 +35,10 @@ num_radial = 4
 [model.attention]
 evaluation = "exact"
 
-[model.attention.frequencies]
+[model.attention.kernel]
+kind = "waves"
+
+[model.attention.kernel.frequencies]
 max_length = 20.0
 
 [data]

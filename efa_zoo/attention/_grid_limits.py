@@ -29,14 +29,12 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import e3x
-import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import spherical_jn
 
 from efa_zoo.attention.grids import half_grid, lebedev_precision, lebedev_rules
+from efa_zoo.ops.harmonics import constant_harmonics
 
 _logger = logging.getLogger(__name__)
 
@@ -58,9 +56,8 @@ _Array = NDArray[np.float64]
 
 
 def _harmonics(directions: _Array) -> list[_Array]:
-    """Y_lm of unit vectors `[n, 3]`, an array `[n, 2l+1]` per degree, always in float64."""
-    with jax.enable_x64(True):
-        values = np.asarray(e3x.so3.solid_harmonics(jnp.asarray(directions), MAX_DEGREE))
+    """Y_lm of unit vectors `[n, 3]`, an array `[n, 2l+1]` per degree."""
+    values = constant_harmonics(directions, MAX_DEGREE)
     return [values[:, degree**2 : (degree + 1) ** 2] for degree in range(MAX_DEGREE + 1)]
 
 

@@ -1,14 +1,15 @@
-"""Attention integrated over the sphere in closed form: a sum over pairs of atoms, no grid."""
+"""Attention in closed form: a sum over pairs of atoms, no grid."""
 
 from __future__ import annotations
 
-import e3x
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from efa_zoo.attention.kernels import Kernel
 from efa_zoo.base.contracts import contract
-from efa_zoo.ops.bessel import reduced_spherical_bessel_by_degree
+from efa_zoo.base.errors import InputError
 from efa_zoo.ops.chunks import chunk_size, map_chunks
+from efa_zoo.ops.harmonics import solid_harmonics
 
 __all__ = ["attend_exact"]
 
@@ -19,36 +20,45 @@ def attend_exact(
     key: Float[Array, "atoms channels frequencies 2"],
     value: Float[Array, "atoms values"],
     positions: Float[Array, "atoms 3"],
-    frequencies: Float[Array, " frequencies"],
+    kernel: Kernel,
     degree: int,
     atom_mask: Bool[Array, " atoms"] | None = None,
 ) -> Float[Array, "atoms components values"]:
-    """Integrate attention along u against the spherical harmonics Y_lm(u), l ≤ degree, exactly.
+    """Sum over all atoms what a kernel makes of query, key, value and distance.
 
-    With r = r_j - r_i, (1/4π) ∫ exp(iω u·r) Y_lm(u) du = i^l j_l(ωr) Y_lm(r/|r|). The cosine of
-    the phase goes with q·k, the sine with the antisymmetric product of the two features, so even
-    degrees take the former and odd degrees the latter. In terms of solid harmonics and
-    j_l(x)/x^l as a function of x² nothing is singular at r = 0 or ω = 0.
+    The kernel of degree l is i^l f_l(r²) R_lm(r) with r = r_j - r_i. Its real part goes with q·k,
+    its imaginary part with the antisymmetric product of the two features, so even degrees take the
+    former and odd degrees the latter. For waves, f_l R_lm = j_l(ωr) Y_lm(r/|r|), this is attention
+    along u integrated over all u against the spherical harmonics Y_lm(u) exactly, because
+    (1/4π) ∫ exp(iω u·r) Y_lm(u) du = i^l j_l(ωr) Y_lm(r/|r|).
 
     Args:
         query: parities and components merged into channels, two features of each frequency last.
         key: the same of the key.
         value: all axes but the atoms merged.
         positions: in Å.
-        frequencies: in 1/Å.
+        kernel: one function of the distance for each two features of query and key.
         degree: largest degree of the spherical harmonics (Racah's normalisation).
         atom_mask: False for atoms that nobody attends to.
 
     Returns:
         One result per component of the spherical harmonics.
+
+    Raises:
+        InputError: the kernel is for another number of features.
     """
+    if kernel.size != query.shape[2]:
+        raise InputError(
+            f"kernel: got {kernel.size} functions, expected {query.shape[2]}, one for each two "
+            "features of query and key"
+        )
     if atom_mask is not None:
         value = jnp.where(atom_mask[:, None], value, 0)
 
     def attend(rows: tuple[Array, Array]) -> Array:
-        return _attend_rows(*rows, key, value, positions, frequencies, degree)
+        return _attend_rows(*rows, key, value, positions, kernel, degree)
 
-    size = chunk_size(query.shape[0], positions.shape[0] * frequencies.shape[0], _CHUNK_OF_PHASES)
+    size = chunk_size(query.shape[0], positions.shape[0] * kernel.size, _CHUNK_OF_PHASES)
     return map_chunks(attend, (query, positions), size)
 
 
@@ -62,28 +72,27 @@ def _attend_rows(
     key: Float[Array, "atoms channels frequencies 2"],
     value: Float[Array, "atoms values"],
     positions: Float[Array, "atoms 3"],
-    frequencies: Float[Array, " frequencies"],
+    kernel: Kernel,
     degree: int,
 ) -> Float[Array, "rows components values"]:
     """What some of the atoms get from all."""
     size = query.shape[1] * query.shape[2] * 2
     displacements = positions[None, :, :] - own[:, None, :]
-    squared = jnp.sum(displacements**2, axis=-1) * (frequencies**2)[:, None, None]
-    radial = reduced_spherical_bessel_by_degree(degree, squared)  # each [frequencies, rows, atoms]
+    fields = kernel.fields(jnp.sum(displacements**2, axis=-1), degree)  # [frequencies, rows, atoms]
     products = [jnp.einsum("ipcs,jpcs->cij", query, key) * size**-0.5]
     if degree > 0:
         turned = jnp.stack([-query[..., 1], query[..., 0]], axis=-1)
         products.append(jnp.einsum("ipcs,jpcs->cij", turned, key) * -(size**-0.5))
-    kernels = []
-    for l in range(degree + 1):
-        factor = (-1.0) ** (l // 2) * frequencies**l if l else jnp.ones_like(frequencies)
-        kernels.append(jnp.sum(factor[:, None, None] * radial[l] * products[l % 2], axis=0))
+    weights = [
+        (-1.0) ** (l // 2) * jnp.sum(field * products[l % 2], axis=0)
+        for l, field in enumerate(fields)
+    ]
     if degree == 0:
-        return jnp.einsum("ij,jv->iv", kernels[0], value)[:, None, :]
-    solid = e3x.so3.solid_harmonics(displacements, degree).astype(value.dtype)
-    solid = jnp.split(jnp.moveaxis(solid, -1, 0), [l * l for l in range(1, degree + 1)])
+        return jnp.einsum("ij,jv->iv", weights[0], value)[:, None, :]
+    x, y, z = (displacements[..., axis] for axis in range(3))
+    solid = solid_harmonics(x, y, z, degree)
     attended = [
-        jnp.einsum("aij,jv->iav", kernel * part, value)
-        for kernel, part in zip(kernels, solid, strict=True)
+        jnp.einsum("aij,jv->iav", weight * jnp.stack(solid[l * l : (l + 1) ** 2]), value)
+        for l, weight in enumerate(weights)
     ]
     return jnp.concatenate(attended, axis=1)

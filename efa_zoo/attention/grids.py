@@ -11,7 +11,7 @@ phase that the largest frequency ω = max_frequency / max_length reaches at the 
 `max_length` (Å). Two atoms may well be further apart than that; at distance d the phase is
 max_frequency · d / max_length.
 
-Points and weights come from e3x; the limits come from a table computed by
+Points and weights come from SciPy; the limits come from a table computed by
 `efa_zoo.attention._grid_limits`.
 """
 
@@ -23,17 +23,17 @@ import json
 import math
 from dataclasses import dataclass
 
-import e3x
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
 from efa_zoo.base.errors import ConfigError
+from efa_zoo.ops.harmonics import constant_harmonics
 
 __all__ = [
     "check_grid",
     "grid_for",
     "half_grid",
+    "harmonics_on_grid",
     "lebedev_grid",
     "lebedev_precision",
     "lebedev_rules",
@@ -113,7 +113,7 @@ def lebedev_precision(num: int) -> int:
 
 @functools.cache
 def lebedev_grid(num: int) -> tuple[_Array, _Array]:
-    """Points and weights of a Lebedev rule, in e3x's order.
+    """Points and weights of a Lebedev rule, in SciPy's order.
 
     Args:
         num: number of points, one of `lebedev_rules()`.
@@ -126,16 +126,37 @@ def lebedev_grid(num: int) -> tuple[_Array, _Array]:
         ConfigError: if there is no such rule.
     """
     _check_rule(num)
-    # e3x holds the table in float64 but hands it out as a JAX array, rounded unless x64 is on.
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        points, weights = (np.array(x) for x in e3x.so3.lebedev_quadrature(num=num))
+    from scipy.integrate import lebedev_rule  # exact evaluation does without
+
+    components, weights = lebedev_rule(_PRECISIONS[num])
+    points = np.ascontiguousarray(components.T)
     assert points.shape == (num, 3)
-    assert points.dtype == weights.dtype == np.float64
     points /= np.linalg.norm(points, axis=-1, keepdims=True)
     weights /= math.fsum(weights)
     points.flags.writeable = False
     weights.flags.writeable = False
     return points, weights
+
+
+@functools.cache
+def harmonics_on_grid(num: int, degree: int) -> _Array:
+    """Spherical harmonics at the points of a Lebedev rule, times the points' weights.
+
+    Args:
+        num: number of points, one of `lebedev_rules()`.
+        degree: largest degree.
+
+    Returns:
+        `[num, (degree + 1)²]` in e3x's order and default (Racah) normalisation, a read-only
+        float64 NumPy array.
+
+    Raises:
+        ConfigError: if there is no such rule.
+    """
+    points, weights = lebedev_grid(num)
+    values = weights[:, None] * constant_harmonics(points, degree)
+    values.flags.writeable = False
+    return values
 
 
 @functools.cache

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
 
-import e3x
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -14,11 +12,18 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from efa_zoo.attention.cost import AttentionCost
 from efa_zoo.attention.exact import attend_exact
-from efa_zoo.attention.grids import check_grid, grid_for, lebedev_grid
+from efa_zoo.attention.grids import check_grid, grid_for, harmonics_on_grid, lebedev_grid
 from efa_zoo.attention.integration import TensorIntegration
+from efa_zoo.attention.kernels import (
+    CoulombKernel,
+    Kernel,
+    WaveKernel,
+    WindowedWaveKernel,
+    coulomb_widths,
+)
 from efa_zoo.attention.quadrature import attend_quadrature
 from efa_zoo.attention.rotary import FrequencyFunction, linear_frequencies
-from efa_zoo.base.config import AttentionConfig
+from efa_zoo.base.config import AttentionConfig, Coulomb, Waves
 from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import ConfigError
 from efa_zoo.nn.coupling import Irreps, repeat_degrees
@@ -32,13 +37,17 @@ class EuclideanFastAttention(eqx.Module):
 
     Query and key carry rotary encodings along directions of space; the product with the values is
     integrated over all directions, alone or (tensor integration) together with the spherical
-    harmonics of the direction. See Frank, Chmiela, Müller and Unke, arXiv 2412.08541.
+    harmonics of the direction. See Frank, Chmiela, Müller and Unke, arXiv 2412.08541. Instead of
+    these waves, pairs of atoms may weigh by other functions of their distance, such as Coulomb's
+    law (`AttentionConfig.kernel`).
 
     Attributes:
         query: projection to queries, or None.
         key: projection to keys, or None.
         value: projection to values, or None.
         frequencies: `[frequencies]` in 1/Å if they are trainable, else None.
+        log_widths: `[widths]`, logarithms of a Coulomb kernel's widths in Å if they are trainable,
+            else None.
         integration: coupling of the tensor integration, or None.
     """
 
@@ -46,6 +55,7 @@ class EuclideanFastAttention(eqx.Module):
     key: Dense | None
     value: Dense | None
     frequencies: Float[Array, " frequencies"] | None
+    log_widths: Float[Array, " widths"] | None
     integration: TensorIntegration | None
     config: AttentionConfig = eqx.field(static=True)
     frequency_function: FrequencyFunction = eqx.field(static=True)
@@ -101,35 +111,44 @@ class EuclideanFastAttention(eqx.Module):
             self.value = Dense(irreps, features, value_features, key=value, dtype=dtype)
         self.config = config
         self.frequency_function = frequency_function
-        initial = _initial_frequencies(frequency_function, query_features // 2, config)
-        self.frequencies = (
-            jnp.asarray(initial, dtype or float) if config.frequencies.trainable else None
-        )
+        self.frequencies = self.log_widths = None
+        if isinstance(config.kernel, Coulomb):
+            widths = coulomb_widths(query_features // 2, config.kernel)
+            if config.kernel.trainable:
+                self.log_widths = jnp.asarray(np.log(widths), dtype or float)
+        else:
+            initial = _initial_frequencies(frequency_function, query_features // 2, config)
+            if config.kernel.frequencies.trainable:
+                self.frequencies = jnp.asarray(initial, dtype or float)
         self.spherical_degree, self.integration = 0, None
         if config.integration is not None:
             options = config.integration
-            self.spherical_degree = _or(options.spherical_degree, irreps.degree)
+            degree = options.spherical_degree
+            self.spherical_degree = irreps.degree if degree is None else degree
             constants = options.degree_constants
             if constants is not None and len(constants) != self.spherical_degree + 1:
                 raise ConfigError(
                     f"degree_constants: got {len(constants)} numbers, expected "
                     f"spherical_degree + 1 = {self.spherical_degree + 1}"
                 )
+            output = irreps.override(options.degree, options.pseudotensors)
             self.integration = TensorIntegration(
                 Irreps(self.spherical_degree, False),
                 self.value_irreps,
                 value_features,
-                degree=_or(options.degree, irreps.degree),
-                pseudotensors=_or(options.pseudotensors, irreps.pseudotensors),
+                degree=output.degree,
+                pseudotensors=output.pseudotensors,
                 trainable=options.trainable,
                 weights_dtype=dtype,
                 key=integration,
             )
-        phase = config.frequencies.max_frequency, config.frequencies.max_length
-        if config.grid is not None and math.isfinite(config.tolerance):
-            check_grid(config.grid, *phase, config.tolerance, self.spherical_degree)
-        elif config.evaluation == "quadrature" and config.grid is None:
-            grid_for(*phase, config.tolerance, self.spherical_degree)
+        if isinstance(config.kernel, Waves):
+            frequencies = config.kernel.frequencies
+            phase = frequencies.max_frequency, frequencies.max_length
+            if config.grid is not None and math.isfinite(config.tolerance):
+                check_grid(config.grid, *phase, config.tolerance, self.spherical_degree)
+            elif config.evaluation == "quadrature" and config.grid is None:
+                grid_for(*phase, config.tolerance, self.spherical_degree)
 
     @property
     def irreps(self) -> Irreps:
@@ -141,19 +160,41 @@ class EuclideanFastAttention(eqx.Module):
         """Number of features of the output."""
         return self.config.value_features or self.features
 
+    def kernel(self, dtype: jnp.dtype | None = None) -> Kernel:
+        """The kernel of the present frequencies or widths, trained or constant."""
+        config = self.config.kernel
+        if isinstance(config, Coulomb):
+            if self.log_widths is not None:
+                return CoulombKernel(jnp.exp(self.log_widths))
+            number = (self.config.query_key_features or self.features) // 2
+            return CoulombKernel(jnp.asarray(coulomb_widths(number, config), dtype or float))
+        frequencies = self.current_frequencies(dtype)
+        if isinstance(config, Waves):
+            return WaveKernel(frequencies)
+        return WindowedWaveKernel(frequencies, jnp.asarray(config.width, frequencies.dtype))
+
     def current_frequencies(self, dtype: jnp.dtype | None = None) -> Float[Array, " frequencies"]:
-        """Frequencies in 1/Å, trained or constant."""
+        """Frequencies of waves in 1/Å, trained or constant.
+
+        Raises:
+            ConfigError: the kernel has no frequencies.
+        """
+        config = self.config.kernel
+        if isinstance(config, Coulomb):
+            raise ConfigError(f"kernel: got {config.kind}, expected one of frequencies")
         if self.frequencies is not None:
             return self.frequencies
         number = (self.config.query_key_features or self.features) // 2
-        return jnp.asarray(self.frequency_function(number, self.config.frequencies), dtype or float)
+        return jnp.asarray(self.frequency_function(number, config.frequencies), dtype or float)
 
     def evaluation_for(self, num_atoms: int) -> str:
         """The evaluation that a molecule of this static size takes, "exact" or "quadrature".
 
         "auto" takes the exact form where it is cheap enough, or where no grid would resolve the
-        phases; see `efa_zoo.attention.cost`.
+        phases; see `efa_zoo.attention.cost`. Kernels other than waves have no other.
         """
+        if not isinstance(self.config.kernel, Waves):
+            return "exact"
         if self.config.evaluation != "auto":
             return self.config.evaluation
         try:
@@ -175,16 +216,24 @@ class EuclideanFastAttention(eqx.Module):
         )
 
     def grid(self) -> tuple[np.ndarray, np.ndarray]:
-        """Directions `[points, 3]` and weights `[points]` of the quadrature."""
+        """Directions `[points, 3]` and weights `[points]` of the quadrature of waves.
+
+        Raises:
+            ConfigError: the kernel are no waves, or no grid resolves their phases.
+        """
         return lebedev_grid(self._grid_points())
 
     def _grid_points(self) -> int:
         config = self.config
         if config.grid is not None:
             return config.grid
+        if not isinstance(config.kernel, Waves):
+            raise ConfigError(
+                f"kernel: got {config.kernel.kind}, expected waves, which have a grid"
+            )
         return grid_for(
-            config.frequencies.max_frequency,
-            config.frequencies.max_length,
+            config.kernel.frequencies.max_frequency,
+            config.kernel.frequencies.max_length,
             config.tolerance,
             self.spherical_degree,
         )
@@ -242,16 +291,17 @@ class EuclideanFastAttention(eqx.Module):
     def _attend(self, features: Array, positions: Array, atom_mask: Array | None) -> Array:
         query, key, value = self.query_key_value(features)
         flat = value.reshape(value.shape[0], -1)
-        frequencies = self.current_frequencies(features.dtype)
-        if self.evaluation_for(features.shape[0]) == "exact":
+        kernel = self.kernel(features.dtype)
+        if not isinstance(kernel, WaveKernel) or self.evaluation_for(len(features)) == "exact":
             attended = attend_exact(
-                query, key, flat, positions, frequencies, self.spherical_degree, atom_mask
+                query, key, flat, positions, kernel, self.spherical_degree, atom_mask
             )
         else:
-            directions, weights = self.grid()
-            factors = weights[:, None] * _spherical_harmonics(directions, self.spherical_degree)
+            points = self._grid_points()
+            directions, _ = lebedev_grid(points)
+            factors = harmonics_on_grid(points, self.spherical_degree)
             attended = attend_quadrature(
-                query, key, flat, positions, frequencies, directions, factors, atom_mask
+                query, key, flat, positions, kernel.frequencies, directions, factors, atom_mask
             )
         if self.integration is None:
             return attended.reshape(value.shape)
@@ -265,27 +315,22 @@ class EuclideanFastAttention(eqx.Module):
         return self.integration.couple(product)
 
 
-_T = TypeVar("_T")
-
-
-def _or(value: _T | None, default: _T) -> _T:
-    return default if value is None else value
-
-
 def _initial_frequencies(
     function: FrequencyFunction, number: int, config: AttentionConfig
 ) -> np.ndarray:
     """Frequencies before training, none above what a grid is chosen for."""
+    assert not isinstance(config.kernel, Coulomb)
+    frequencies = config.kernel.frequencies
     with jax.ensure_compile_time_eval():
-        values = np.asarray(function(number, config.frequencies), np.float64)
+        values = np.asarray(function(number, frequencies), np.float64)
     if values.shape != (number,):
         raise ConfigError(f"frequency_function: got shape {values.shape}, expected ({number},)")
     if not np.isfinite(values).all():
         raise ConfigError(f"frequency_function: got {values.tolist()}, expected finite numbers")
     highest = float(np.max(np.abs(values)))
-    limit = config.frequencies.max_frequency / config.frequencies.max_length
-    chosen_by_tolerance = config.evaluation != "exact" and math.isfinite(config.tolerance)
-    if chosen_by_tolerance and highest > limit * (1 + 1e-6):
+    limit = frequencies.max_frequency / frequencies.max_length
+    has_grid = isinstance(config.kernel, Waves) and config.evaluation != "exact"
+    if has_grid and math.isfinite(config.tolerance) and highest > limit * (1 + 1e-6):
         raise ConfigError(
             f"frequency_function: got a frequency of {highest:.4g} 1/Å, expected at most "
             f"max_frequency / max_length = {limit:.4g}, which the grid is chosen for"
@@ -298,12 +343,4 @@ def _restrict(irreps: Irreps, degree: int | None, pseudotensors: bool | None, fi
         raise ConfigError(
             f"{field}: got {degree}, expected at most {irreps.degree}, the degree of the input"
         )
-    return Irreps(_or(degree, irreps.degree), _or(pseudotensors, irreps.pseudotensors))
-
-
-def _spherical_harmonics(directions: np.ndarray, degree: int) -> np.ndarray:
-    """Y of the grid points in e3x's default (Racah) normalisation, float64."""
-    if degree == 0:
-        return np.ones((len(directions), 1))
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        return np.asarray(e3x.so3.spherical_harmonics(jnp.asarray(directions), degree))
+    return irreps.override(degree, pseudotensors)

@@ -10,6 +10,7 @@ import numpy as np
 
 from efa_zoo.attention.grids import grid_for, max_phase
 from efa_zoo.attention.module import EuclideanFastAttention
+from efa_zoo.base.config import Waves
 from efa_zoo.base.errors import ConfigError
 
 __all__ = ["FrequencyReport", "check_frequencies"]
@@ -74,8 +75,8 @@ def check_frequencies(
 
     Args:
         model: any pytree that contains `EuclideanFastAttention` layers, for example an
-            `EnergyModel`, or a layer itself. Layers of exact evaluation have no grid and are left
-            out.
+            `EnergyModel`, or a layer itself. Layers of exact evaluation, or of other
+            kernels than waves, have no grid and are left out.
         distance: largest distance between two atoms, in Å; each layer's `max_length` if None.
         tolerance: largest quadrature error; each layer's own if None (1e-5 where that is inf).
 
@@ -94,7 +95,9 @@ def check_frequencies(
     return [
         _report(jax.tree_util.keystr(path, simple=True, separator="."), layer, distance, tolerance)
         for path, layer in found
-        if isinstance(layer, EuclideanFastAttention) and layer.config.evaluation != "exact"
+        if isinstance(layer, EuclideanFastAttention)
+        and isinstance(layer.config.kernel, Waves)
+        and layer.config.evaluation != "exact"
     ]
 
 
@@ -104,8 +107,9 @@ def _report(
     config, degree = layer.config, layer.spherical_degree
     if tolerance is None:
         tolerance = config.tolerance if math.isfinite(config.tolerance) else _USUAL_TOLERANCE
+    assert isinstance(config.kernel, Waves)
     frequency = float(np.max(np.abs(np.asarray(layer.current_frequencies(), np.float64))))
-    phase = frequency * (config.frequencies.max_length if distance is None else distance)
+    phase = frequency * (config.kernel.frequencies.max_length if distance is None else distance)
     grid = len(layer.grid()[1])
     limit = max_phase(grid, tolerance, degree)
     try:

@@ -1,7 +1,10 @@
 """The command line `efa-zoo`.
 
-A command is one file of this package with a function `run`: its parameters are the arguments and
-options, its docstring is the help. A line in `COMMANDS` adds it.
+A command is one file with a function `run`: its parameters are the arguments and options, its
+docstring is the help. A line in `COMMANDS` adds it. `structures/` has the commands that are applied
+to structures, `models/` those that make models, `data/` those that make data sets, `show/` those
+that show what there is. Their files import what is slow to import inside of `run` only, for the
+overview reads them all.
 """
 
 from __future__ import annotations
@@ -15,40 +18,10 @@ import efa_zoo
 from efa_zoo.base.compilation import CACHE_VARIABLE, use_compilation_cache
 from efa_zoo.base.errors import EFAZooError
 from efa_zoo.cli._common import log_to_stderr, print_
-from efa_zoo.cli._dispatch import HELP, command_call, show_help
+from efa_zoo.cli._dispatch import COMMANDS, command_call
 from efa_zoo.cli._interrupts import interruptible
 
-__all__ = ["COMMANDS", "GROUPS", "main"]
-
-#: Commands in the order of the overview, and the module of this package that each is in.
-COMMANDS: Mapping[str, str] = {
-    "list": "list_",
-    "card": "card",
-    "predict": "predict",
-    "relax": "relax",
-    "md": "md",
-    "scan": "scan",
-    "explain": "explain",
-    "new": "new",
-    "train": "train",
-    "finetune": "finetune",
-    "evaluate": "evaluate",
-    "report": "report",
-    "plot curves": "plot_curves",
-    "plot parity": "plot_parity",
-    "export": "export",
-    "import": "import_",
-    "data build": "data_build",
-    "data add": "data_add",
-    "data pair": "data_pair",
-    "completion": "completion",
-}
-
-#: First words of commands of two words, and what they have in common.
-GROUPS: Mapping[str, str] = {
-    "plot": "Draw learning curves, or predictions against labels.",
-    "data": "Build data sets, or make them of files.",
-}
+__all__ = ["COMMANDS", "main"]
 
 #: Extra of efa-zoo that brings a package.
 _EXTRAS: Mapping[str, str] = {
@@ -63,16 +36,6 @@ _EXTRAS: Mapping[str, str] = {
 
 #: Commands that go on from their last checkpoint.
 _RESUMABLE = ("md", "train", "finetune")
-
-_OVERVIEW = """\
-Energies and forces of molecules by Euclidean fast attention.
-
-Examples:
-  efa-zoo list
-  efa-zoo predict mpnn_efa_dimers example:ammonium_water
-  efa-zoo predict --help
-  efa-zoo --version
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -128,11 +91,7 @@ def _fail(message: str) -> int:
 
 
 def _run(arguments: Sequence[str]) -> None:
-    if not arguments or arguments[0] in HELP:
-        show_help(COMMANDS, GROUPS, "efa-zoo", _OVERVIEW)
-    elif list(arguments) == ["--version"]:
+    if list(arguments) == ["--version"]:
         print_(f"efa-zoo {efa_zoo.__version__}")
-    else:
-        call = command_call(arguments, COMMANDS, GROUPS)
-        if call is not None:
-            call()
+    elif call := command_call(arguments):
+        call()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
+import data_pipelines
 from efa_zoo.base.errors import InputError
 from efa_zoo.models.hub import registry
 
@@ -28,6 +30,8 @@ __all__ = [
     "DataDir",
     "Json",
     "Name",
+    "Reading",
+    "Splitting",
     "Structure",
     "WarnOutOfRange",
     "dump",
@@ -40,6 +44,7 @@ __all__ = [
     "progress_bar",
     "range_warnings",
     "read_structures",
+    "with_label",
 ]
 
 #: Marks a shipped example where a structure file is expected.
@@ -47,12 +52,12 @@ EXAMPLE_PREFIX = "example:"
 
 
 def optional(metavar: str, help: str) -> Any:
-    """An option that is off unless given: its help shows no default value."""
+    """Describe an option that is off unless given: its help shows no default value."""
     return arg(metavar=metavar, help=help, help_behavior_hint="")
 
 
 def flag(help: str) -> Any:
-    """An option without a value."""
+    """Describe an option without a value."""
     return arg(help=help, help_behavior_hint="")
 
 
@@ -69,13 +74,22 @@ Charge = Annotated[
 WarnOutOfRange = Annotated[bool, flag("only warn about structures outside what the model knows")]
 
 
+def _options_of(name: str) -> Any:
+    """Make options of a dataclass of data_pipelines, which is slow to import, when parsing."""
+    return arg(name="", constructor_factory=lambda: getattr(data_pipelines, name))
+
+
+Reading = Annotated[Any, _options_of("FileOptions")]
+Splitting = Annotated[Any, _options_of("SplitOptions")]
+
+
 def print_(text: str, file: Any = None) -> None:
     """Print a line; everything that commands print goes through here."""
     print(text, file=file)
 
 
 def dump(content: object) -> str:
-    """JSON as the commands print it; numbers that are not finite, which it has not, are null."""
+    """Write JSON as the commands print it, with null for numbers that are not finite."""
     return json.dumps(_finite(content), ensure_ascii=False, indent=1, allow_nan=False)
 
 
@@ -109,11 +123,12 @@ def log_to_stderr() -> Generator[None]:
 
 
 @contextmanager
-def range_warnings(where: str) -> Generator[None]:
+def range_warnings(where: str, labels: Sequence[str] = ()) -> Generator[None]:
     """Print warnings about structures outside what the model knows as lines of the program.
 
     Args:
         where: begins every line's message, for example the file.
+        labels: of the structures, where messages count several.
     """
     from efa_zoo.models.checks import OutOfRangeWarning
 
@@ -122,7 +137,9 @@ def range_warnings(where: str) -> Generator[None]:
         yield
     for warning in caught:
         if issubclass(warning.category, OutOfRangeWarning):
-            print_(f"efa-zoo: warning: {where}{warning.message}", file=sys.stderr)
+            message = str(warning.message)
+            message = with_label(message, labels) if labels else message
+            print_(f"efa-zoo: warning: {where}{message}", file=sys.stderr)
         else:
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno
@@ -173,8 +190,14 @@ class Structure:
         return f"{self.file}:{self.index}"
 
 
+def with_label(message: str, labels: Sequence[str]) -> str:
+    """Replace `structure 3: ` at the start of a message by where the structure came from."""
+    number = re.match(r"structure (\d+): ", message)
+    return f"{labels[int(number[1])]}: {message[number.end() :]}" if number else message
+
+
 def read_structures(file: str) -> list[Structure]:
-    """All structures of a file, which ASE reads, or of a shipped example.
+    """Read all structures of a file that ASE reads, or of a shipped example.
 
     Args:
         file: its path, or `example:NAME`.
@@ -190,7 +213,7 @@ def read_structures(file: str) -> list[Structure]:
 
 
 def iterate_structures(file: str) -> Iterator[Structure]:
-    """The structures of a file one after the other, as they are read.
+    """Read the structures of a file one after the other.
 
     Args:
         file: as for `read_structures`.
@@ -228,7 +251,7 @@ def iterate_structures(file: str) -> Iterator[Structure]:
 
 
 def output_file(out: str, endings: Sequence[str], inputs: Sequence[str] = ()) -> Path:
-    """The path of a file to write, refused before anything is computed.
+    """Name a file to write, or refuse it before anything is computed.
 
     Args:
         out: as it was given.

@@ -2,44 +2,81 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
 import functools
 import importlib
 import io
 import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import tyro
-from tyro.constructors import ConstructorRegistry
 from tyro.extras import SubcommandApp
 
 from efa_zoo.base.errors import InputError
-from efa_zoo.cli._common import print_
 from efa_zoo.cli._fields import REGISTRY
-from efa_zoo.cli._usage import usage_error
 
-__all__ = ["HELP", "command_call", "completion_script", "show_help"]
+__all__ = ["COMMANDS", "command_call", "completion_script", "one_line"]
 
-#: What asks for help instead of doing something.
-HELP = ("-h", "--help")
+#: Commands in the order of the overview, and the module below `efa_zoo.cli` that each is in.
+COMMANDS: Mapping[str, str] = {
+    "list": "show.list_",
+    "card": "show.card",
+    "predict": "structures.predict",
+    "relax": "structures.relax",
+    "md": "structures.md",
+    "scan": "structures.scan",
+    "explain": "structures.explain",
+    "new": "models.new",
+    "train": "models.train",
+    "finetune": "models.finetune",
+    "evaluate": "models.evaluate",
+    "plot curves": "show.curves",
+    "plot parity": "show.parity",
+    "export": "models.export",
+    "import": "models.import_",
+    "data build": "data.build",
+    "data add": "data.add",
+    "data pair": "data.pair",
+    "completion": "completion",
+}
 
+#: First words of commands of two words, and what stands above their overview; "" is of all.
+GROUPS: Mapping[str, str] = {
+    "": """\
+Energies and forces of molecules by Euclidean fast attention.
+
+Examples:
+  efa-zoo list
+  efa-zoo predict mpnn_efa_dimers example:ammonium_water
+  efa-zoo predict --help
+  efa-zoo --version
+""",
+    "plot": """\
+Draw learning curves, or predictions against labels.
+
+Examples:
+  efa-zoo plot curves --help
+""",
+    "data": """\
+Build data sets, or make them of files.
+
+Examples:
+  efa-zoo data build --help
+""",
+}
+
+_HELP = ("-h", "--help")
 _CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
 
 
-def command_call(
-    arguments: Sequence[str], commands: Mapping[str, str], groups: Mapping[str, str]
-) -> Callable[[], None] | None:
+def command_call(arguments: Sequence[str]) -> Callable[[], None] | None:
     """Find the command and parse its arguments.
 
     Args:
         arguments: the command's name, one word or two, and its arguments.
-        commands: names and modules of the commands.
-        groups: first words of commands of two words, and what they have in common.
 
     Returns:
         The call of the command's function; None if help was asked for, and printed.
@@ -47,117 +84,66 @@ def command_call(
     Raises:
         InputError: there is no such command, or the arguments are not what it takes.
     """
-    name, *rest = arguments
-    _check(name, {command.partition(" ")[0] for command in commands}, "efa-zoo")
-    if name in groups:
-        members = {
-            command.removeprefix(f"{name} "): module
-            for command, module in commands.items()
-            if command.startswith(f"{name} ")
-        }
-        prog = f"efa-zoo {name}"
-        if not rest or rest[0] in HELP:
-            example = f"{prog} {next(iter(members))} --help"
-            show_help(members, groups, prog, f"{groups[name]}\n\nExamples:\n  {example}\n")
-            return None
-        _check(rest[0], members, prog)
-        name, rest = f"{name} {rest[0]}", rest[1:]
-
-    function = _function(commands[name])
+    name, prog, rest = "", "efa-zoo", list(arguments)
+    while name in GROUPS:
+        if not rest or rest[0] in _HELP:
+            return _parse(_application(name).cli, prog, GROUPS[name], ["--help"])
+        _check(rest[0], _members(name), prog)
+        name, prog = f"{name} {rest[0]}".lstrip(), f"{prog} {rest.pop(0)}"
+    function = _function(name)
 
     # Parsing and running are apart, so that what the command itself writes is left alone.
     @functools.wraps(function)
     def prepare(*positional: Any, **options: Any) -> Callable[[], None]:
         return functools.partial(function, *positional, **options)
 
-    def parse(**keywords: Any) -> Callable[[], None]:
-        return tyro.cli(prepare, **keywords)
-
-    return _parse(parse, f"efa-zoo {name}", _help_of(function), rest)
+    return _parse(functools.partial(tyro.cli, prepare), prog, _help(function), rest)
 
 
-def show_help(
-    commands: Mapping[str, str], groups: Mapping[str, str], prog: str, description: str
-) -> None:
-    """Print an overview of commands: the first line of each one's help.
+def completion_script(shell: str) -> str:
+    """Make the script by which a shell completes commands and options.
 
     Args:
-        commands: names and modules of the commands.
-        groups: first words of commands of two words, and what they have in common.
-        prog: what stands before the commands.
-        description: what stands above the overview.
-    """
-    # Only looked at, because some commands take long to import.
-    functions = {name: _stub(_summary(module)) for name, module in commands.items()}
-    _parse(_application(functions, groups).cli, prog, description, ["--help"])
-
-
-def completion_script(commands: Mapping[str, str], groups: Mapping[str, str], shell: str) -> str:
-    """What makes a shell complete commands and options.
-
-    Args:
-        commands: names and modules of the commands.
-        groups: first words of commands of two words, and what they have in common.
         shell: `"bash"`, `"zsh"` or `"fish"`.
 
     Returns:
         The shell's script.
     """
-    functions = {name: _function(module) for name, module in commands.items()}
-    script = io.StringIO()
+    script, arguments = io.StringIO(), ["--tyro-print-completion", shell]
     with redirect_stdout(script), suppress(SystemExit):
-        _application(functions, groups).cli(
-            prog="efa-zoo",
-            args=["--tyro-print-completion", shell],
-            config=_CONFIG,
-            registry=REGISTRY,
-        )
+        _application("").cli(prog="efa-zoo", args=arguments, config=_CONFIG, registry=REGISTRY)
     return script.getvalue()
 
 
-def _application(
-    functions: Mapping[str, Callable[..., None]], groups: Mapping[str, str]
-) -> SubcommandApp:
-    """All commands in one parser, each with the first line of its help."""
-    made, subparsers = SubcommandApp(), dict[str, SubcommandApp]()
-    for name, function in functions.items():
-        group, _, last = name.rpartition(" ")
-        if group and group not in subparsers:
-            subparsers[group] = SubcommandApp()
-            made.command(subparsers[group], name=group, help=groups[group])
-        summary = _help_of(function).partition("\n")[0]
-        subparsers.get(group, made).command(name=last, help=summary)(function)
+def _application(group: str) -> SubcommandApp:
+    """Put the commands of a group into one parser, each with the first line of its help."""
+    made = SubcommandApp()
+    for name in _members(group):
+        if name in GROUPS:
+            made.command(_application(name), name=name, help=GROUPS[name].partition("\n")[0])
+        else:
+            function = _function(f"{group} {name}".lstrip())
+            made.command(name=name, help=_help(function).partition("\n")[0])(function)
     return made
 
 
-def _summary(module: str) -> str:
-    """First line of a command's help, without importing the command."""
-    source = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
-    run = next(
-        node
-        for node in ast.parse(source).body
-        if isinstance(node, ast.FunctionDef) and node.name == "run"
-    )
-    return (ast.get_docstring(run) or "").partition("\n")[0]
+def _members(group: str) -> list[str]:
+    """List the first words of all commands, or the second words of those of a group."""
+    start = f"{group} ".lstrip()
+    words = [command.removeprefix(start) for command in COMMANDS if command.startswith(start)]
+    return list(dict.fromkeys(word.partition(" ")[0] for word in words))
 
 
-def _stub(text: str) -> Callable[..., None]:
-    def run() -> None: ...
-
-    run.__doc__ = text
-    return run
+def _function(command: str) -> Callable[..., None]:
+    return importlib.import_module(f"efa_zoo.cli.{COMMANDS[command]}").run
 
 
-def _help_of(function: Callable[..., None]) -> str:
-    """The docstring of a command, without its indentation."""
+def _help(function: Callable[..., None]) -> str:
+    """Return the docstring of a command without its indentation."""
     return "\n".join(line.removeprefix("    ") for line in (function.__doc__ or "").splitlines())
 
 
-def _function(module: str) -> Callable[..., None]:
-    return importlib.import_module(f"efa_zoo.cli.{module}").run
-
-
-def _check(given: str, known: Mapping[str, str] | set[str], prog: str) -> None:
+def _check(given: str, known: Collection[str], prog: str) -> None:
     if given in known:
         return
     close = difflib.get_close_matches(given, known, n=1)
@@ -166,51 +152,54 @@ def _check(given: str, known: Mapping[str, str] | set[str], prog: str) -> None:
     raise InputError(f"unknown {kind} {given!r} ({hint})")
 
 
-class _Parser(Protocol):
-    def __call__(
-        self,
-        *,
-        prog: str,
-        description: str,
-        args: Sequence[str],
-        config: Sequence[Any],
-        registry: ConstructorRegistry,
-    ) -> Any: ...
-
-
-def _parse(parser: _Parser, prog: str, description: str, arguments: Sequence[str]) -> Any:
+def _parse(
+    parser: Callable[..., Any], prog: str, description: str, arguments: Sequence[str]
+) -> Any:
     """Call tyro; None after it printed help.
 
     Raises:
-        InputError: the arguments are not what is taken; tyro's box of lines becomes one.
+        InputError: the arguments are not what is taken.
     """
-    # tyro colours what goes to a terminal, and knows nothing of NO_COLOR.
-    output = _File() if os.environ.get("NO_COLOR") else sys.stdout
-    errors = _File()
+    call = functools.partial(
+        parser,
+        prog=prog,
+        description=description,
+        args=arguments,
+        config=_CONFIG,
+        registry=REGISTRY,
+    )
+    # For a file that is neither a terminal nor UTF-8, tyro writes without colours and frames.
+    plain = io.StringIO()
     try:
-        with redirect_stderr(errors), redirect_stdout(output):
-            return parser(
-                prog=prog,
-                description=description,
-                args=arguments,
-                config=_CONFIG,
-                registry=REGISTRY,
-            )
+        with redirect_stdout(plain), redirect_stderr(plain):
+            return call()
     except SystemExit as stop:
         if stop.code:
-            raise InputError(usage_error(errors.content(), prog)) from stop
-    if isinstance(output, _File):
-        print_(output.content().removesuffix("\n"))
+            raise InputError(one_line(plain.getvalue(), prog)) from stop
+    if os.environ.get("NO_COLOR"):
+        os.environ["TERM"] = "dumb"  # tyro, which knows nothing of NO_COLOR, knows this
+    with suppress(SystemExit):
+        call()
     return None
 
 
-class _File(io.TextIOWrapper):
-    """A text file in memory; unlike `io.StringIO` it has an encoding, which tyro looks at."""
+def one_line(error: str, prog: str) -> str:
+    """Return what tyro says is wrong, with its hint, or else one to the help.
 
-    def __init__(self) -> None:
-        self._bytes = io.BytesIO()
-        super().__init__(self._bytes, encoding="utf-8")
-
-    def content(self) -> str:
-        self.flush()
-        return self._bytes.getvalue().decode()
+    Args:
+        error: parts between rules: a title, the problem, perhaps a hint, the command for help.
+        prog: the command.
+    """
+    parts = re.split(r"\n *-{9,} *\n", f"\n{error}")
+    _, problem, hint, *_ = [*parts, "", ""]
+    problem = " ".join(problem.partition("Got errors:")[0].split())
+    problem = problem.replace(" (required)", ",").rstrip(".,") or "wrong arguments"
+    kind, _, words = hint.strip().partition(":")
+    option = words.strip().partition("\n")[0].strip()  # with what stands for its value
+    if kind == "Argument helptext":
+        hint = f"expected {option}"
+    elif kind.startswith(("Perhaps you meant", "Arguments similar")):
+        hint = f"did you mean {option.split()[0]}?"
+    else:
+        hint = f"see {prog} --help"
+    return f"{problem[:1].lower()}{problem[1:]} ({hint})"

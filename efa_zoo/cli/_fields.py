@@ -25,7 +25,7 @@ REGISTRY = ConstructorRegistry()
 
 @REGISTRY.struct_rule
 def _fields(info: StructTypeInfo) -> StructConstructorSpec | None:
-    """Each field is an option; its help is what the docstring says about it."""
+    """Make an option of each field; its help is what the docstring says about it."""
     cls = info.type
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
         return None
@@ -54,7 +54,7 @@ def _fields(info: StructTypeInfo) -> StructConstructorSpec | None:
 
 
 def _metavar(name: str, hint: Any) -> str | None:
-    """What stands for the value; None where its choices or numbers say more."""
+    """Name what stands for the value; None where its choices or numbers say more."""
     if name.endswith("_key"):
         return "KEY"
     kinds = {kind for kind in (hint, *typing.get_args(hint)) if kind is not type(None)}
@@ -64,7 +64,7 @@ def _metavar(name: str, hint: Any) -> str | None:
 
 
 def _help(text: str, fields: list[str]) -> str:
-    """A docstring's sentence as a phrase, with fields called like options."""
+    """Turn a docstring's sentence into a phrase, with fields called like options."""
     text = text.removesuffix(".")
     for name in fields:
         option = f"--{name.replace('_', '-')}"

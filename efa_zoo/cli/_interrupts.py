@@ -20,7 +20,7 @@ _AGAIN = 0.02
 
 @contextmanager
 def interruptible() -> Generator[None]:
-    """Make sure that an interrupt ends the block, also where its exception would be dropped.
+    """Let an interrupt end what is done inside, also where its exception would be dropped.
 
     Does nothing in other threads than the first one, and where interrupts are not Python's own,
     as in the background of a shell.
@@ -47,7 +47,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _raise_in_main_thread() -> None:
-    """A signal that is raised in another thread does not end what the first one waits for."""
+    """Interrupt the first thread; a signal raised in another one does not end what it waits for."""
     if hasattr(signal, "pthread_kill"):
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
     else:

@@ -49,10 +49,6 @@ def run(
       efa-zoo completion zsh > ~/.zfunc/_efa-zoo
       efa-zoo completion fish > ~/.config/fish/completions/efa-zoo.fish
     """
-    # The table of commands is complete by now, and this file is part of it.
-    from efa_zoo.cli import COMMANDS, GROUPS
-
-    script = completion_script(COMMANDS, GROUPS, shell)
-    first, newline, rest = script.partition("\n")
+    first, newline, rest = completion_script(shell).partition("\n")
     hint = f"# To switch this on for good: {_INSTALL[shell]}"
     print_(f"{first}{newline}{hint}\n{rest.rstrip()}\n{_FILES_TOO[shell].rstrip()}")

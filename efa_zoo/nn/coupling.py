@@ -64,6 +64,13 @@ class Irreps(NamedTuple):
         """Shape of the sum of features of both shapes (`e3x.nn.add`)."""
         return Irreps(max(self.degree, other.degree), self.pseudotensors or other.pseudotensors)
 
+    def override(self, degree: int | None, pseudotensors: bool | None) -> Irreps:
+        """The shape with another degree or set of parities, where one is given."""
+        return Irreps(
+            self.degree if degree is None else degree,
+            self.pseudotensors if pseudotensors is None else pseudotensors,
+        )
+
     def parity(self, channel: int, degree: int) -> int:
         """Parity of the irreps of a channel and degree: 0 is even, 1 is odd."""
         return channel if self.pseudotensors else degree % 2

@@ -77,7 +77,7 @@ class AseEngine:
                 return
 
     def memory(self) -> dict[str, Any]:
-        """What `restore` needs to go on exactly; JSON takes it."""
+        """Return what `restore` needs to go on exactly; JSON takes it."""
         return {
             "step": self._step,
             "positions": self.atoms.get_positions().tolist(),

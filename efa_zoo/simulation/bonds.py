@@ -37,7 +37,7 @@ def changed_bonds(before: Atoms, after: Atoms) -> tuple[str, ...]:
 
 
 def _pairs(atoms: Atoms, factor: float) -> set[tuple[int, int]]:
-    """Pairs of atoms closer than a multiple of the sum of their covalent radii."""
+    """Find the pairs of atoms closer than a multiple of the sum of their covalent radii."""
     from ase.data import covalent_radii
     from scipy.spatial import KDTree
 

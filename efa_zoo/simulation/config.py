@@ -24,12 +24,12 @@ class DynamicsConfig:
     Attributes:
         ensemble: "nve" keeps the energy, by velocity Verlet; "nvt" keeps the temperature, by
             Langevin dynamics.
-        temperature: in K, of the thermostat and of the velocities that are drawn at the start. None
-            is 300 K; only that "nve" then keeps the structure's velocities if it has any.
-        timestep: in fs.
+        temperature: of the thermostat and of the velocities that are drawn at the start, in K;
+            without it 300 K, only that "nve" then keeps the structure's velocities if it has any.
+        timestep: length of a step in fs.
         steps: number of steps in all, those before a resumption counted in.
         interval: steps between two rows of the log and frames of the trajectory.
-        friction: of the thermostat in 1/fs, for "nvt" only; None there is 0.01.
+        friction: of the thermostat in 1/fs, for "nvt" only; without it 0.01.
         seed: of velocities and thermostat.
         engine: "compiled" runs whole intervals as one compiled function, with all pairs of atoms;
             "ase" uses ASE's integrators, which know constraints; "auto" takes the former for small

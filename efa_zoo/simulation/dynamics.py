@@ -59,7 +59,7 @@ class Engine(Protocol):
         ...
 
     def memory(self) -> dict[str, Any]:
-        """What `restore` needs to go on exactly; JSON takes it."""
+        """Return what `restore` needs to go on exactly; JSON takes it."""
         ...
 
     def restore(self, memory: Mapping[str, Any]) -> None:
@@ -211,7 +211,7 @@ def _setup(
     dtype: np.dtype,
     engine: str,
 ) -> dict[str, Any]:
-    """All that a resumed simulation must share with the one before, as JSON gives it back."""
+    """Collect what a resumed simulation must share with the one before, as JSON gives it back."""
     weights = potential.card.weights
     settings = asdict(config) | {"engine": engine}
     del settings["steps"]
@@ -230,7 +230,7 @@ def _setup(
 
 
 def _resume(records: Records, setup: Mapping[str, Any]) -> dict[str, Any]:
-    """The engine's memory in the checkpoint of the same simulation."""
+    """Read the engine's memory in the checkpoint of the same simulation."""
     found = records.read_checkpoint()
     for name, value in setup.items():
         before = found["setup"].get(name)
@@ -273,7 +273,7 @@ class _Run:
         return self.limits.problem(state, self.molecule.numbers, self.molecule.charge)
 
     def until_the_end(self, *, new: bool) -> float:
-        """Do all steps that are left; returns the seconds that they took."""
+        """Do all steps that are left; return the seconds that they took."""
         if new:
             self._record()
         checkpoint = self._checkpoint()
@@ -302,7 +302,7 @@ class _Run:
         }
 
     def _record(self) -> int:
-        """Add a frame and a row, stop if nothing must come after them; returns the step."""
+        """Add a frame and a row, stop if nothing must come after them; return the step."""
         state = self.engine.state
         problem = self._problem(state)
         if np.isfinite(state.positions).all():

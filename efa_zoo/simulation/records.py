@@ -35,7 +35,7 @@ _COLUMNS = (
 
 
 def at_state(atoms: Atoms, state: State) -> Atoms:
-    """A structure where a simulation stands.
+    """Put a structure where a simulation stands.
 
     Args:
         atoms: gives elements, constraints and header.
@@ -112,7 +112,7 @@ class Records:
         self.log.write_text(",".join(_COLUMNS) + "\n", encoding="utf-8")
 
     def read_checkpoint(self) -> dict[str, Any]:
-        """The last checkpoint.
+        """Read the last checkpoint.
 
         Returns:
             What was given to `save`.
@@ -130,7 +130,7 @@ class Records:
             raise InputError(f"resume: {self.checkpoint} cannot be read ({error})") from error
 
     def lengths(self) -> dict[str, int]:
-        """Bytes of trajectory and log, by the endings of their names."""
+        """Count the bytes of trajectory and log, by the endings of their names."""
         return {path.suffix: path.stat().st_size for path in (self.trajectory, self.log)}
 
     def cut_back(self, lengths: Mapping[str, int]) -> None:
@@ -230,7 +230,7 @@ def read_log(path: Path | str) -> dict[str, Float[np.ndarray, " rows"]]:
 
 
 def energy_drift(log: Path | str, atoms: int) -> float:
-    """How fast the total energy of a simulation drifts: the slope of a line fitted to the log.
+    """Fit a line to the total energy in the log of a simulation: its slope is the drift.
 
     Args:
         log: the `.csv` beside the trajectory, of the ensemble "nve".

@@ -1,7 +1,8 @@
 """Training: batches, loss, steps, checkpoints and the loop. TensorFlow is not needed."""
 
 from efa_zoo.structures.batch import Batch
-from efa_zoo.training.finetune import FineTuned, finetune, finetuning_recipe
+from efa_zoo.training.finetune import finetune, finetuning_recipe
+from efa_zoo.training.finetuned import FineTuned
 from efa_zoo.training.loop import BatchSource, fit, mean_errors
 from efa_zoo.training.loss import batch_errors, batch_loss
 from efa_zoo.training.run import train

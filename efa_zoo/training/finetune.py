@@ -10,40 +10,37 @@ the same on both scales.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
 import os
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from efa_zoo.analysis.evaluation import HELD_BACK_FILE
 from efa_zoo.base.config import TrainingConfig
-from efa_zoo.base.contracts import JSON
-from efa_zoo.base.errors import ConfigError, DataError, TrainingError
-from efa_zoo.models.hub.cards import Card, DataSource, FineTuning, WeightsFile, write_card
+from efa_zoo.base.errors import ConfigError
 from efa_zoo.models.hub.registry import load
-from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.potential import Potential
-from efa_zoo.models.weights import named_arrays, save_weights, weights_hash
-from efa_zoo.structures.domain import Domain
-from efa_zoo.structures.elements import ATOMIC_NUMBERS, symbol
-from efa_zoo.training.loop import Errors, Reminder, fit, mean_errors
+from efa_zoo.training._finetuning_data import check_elements, read_new, read_old, sample
+from efa_zoo.training.finetuned import (
+    FineTuned,
+    PartErrors,
+    check_folder,
+    model_name,
+    weights_sha256,
+    write_model,
+)
+from efa_zoo.training.loop import Reminder, fit, mean_errors
 from efa_zoo.training.parameters import READOUT, trained_parameters
-from efa_zoo.training.references import References, choose_references
-from efa_zoo.training.run import covered_domain, repeat_isolated, require_places, training_cost
+from efa_zoo.training.references import choose_references
+from efa_zoo.training.run import repeat_isolated
 
 if TYPE_CHECKING:
     from data_pipelines.files.options import FileOptions
     from data_pipelines.splitting import SplitOptions
     from data_pipelines.structure import Structure
 
-__all__ = ["FineTuned", "PartErrors", "finetune", "finetuning_recipe"]
+__all__ = ["finetune", "finetuning_recipe"]
 
 _logger = logging.getLogger(__name__)
 
@@ -56,76 +53,6 @@ _ENERGY_EMPHASIS = 2
 
 #: Structures of the base model's validation data that each validation of the run looks at.
 _REMINDED = 512
-
-
-@dataclass(frozen=True, kw_only=True)
-class PartErrors:
-    """Errors before and after, on structures that were not trained on.
-
-    Attributes:
-        part: which structures.
-        count: how many.
-        before: of the base model as it is: `energy_mae`, `energy_rmse` (eV), `force_mae`,
-            `force_rmse` (eV/Å).
-        refitted: of the base model with the new reference energies; the same as `before` where
-            they were kept.
-        after: of the fine-tuned model. For the base model's data, energies are relative to the
-            reference energies that belong to their labels.
-    """
-
-    part: str
-    count: int
-    before: Errors
-    refitted: Errors
-    after: Errors
-
-
-@dataclass(frozen=True, kw_only=True)
-class FineTuned:
-    """What fine-tuning made.
-
-    Attributes:
-        directory: folder of the model, which `efa_zoo.load` takes.
-        name: of the model.
-        refitted: reference energies were fitted to the new data.
-        parts: errors on the new validation and test structures, and on the validation structures
-            of the base model's data if they are there.
-    """
-
-    directory: Path
-    name: str
-    refitted: bool
-    parts: tuple[PartErrors, ...]
-
-    def __str__(self) -> str:
-        stages = ["before", "refitted", "after"] if self.refitted else ["before", "after"]
-        wide = 10 * len(stages)
-        lines = [
-            self.name,
-            f"{'':28}{'structures':>11}  {'energy MAE (meV)':^{wide}}  "
-            f"{'force MAE (meV/Å)':^{wide}}".rstrip(),
-            f"{'':28}{'':>11}  {''.join(f'{s:>10}' for s in stages)}  "
-            f"{''.join(f'{s:>10}' for s in stages)}",
-        ]
-        for part in self.parts:
-            columns = [
-                "".join(f"{1e3 * getattr(part, stage)[key]:10.2f}" for stage in stages)
-                for key in ("energy_mae", "force_mae")
-            ]
-            lines.append(f"{part.part:28}{part.count:11}  {'  '.join(columns)}")
-        return "\n".join(lines)
-
-    def to_dict(self) -> dict[str, JSON]:
-        """Plain numbers in nested dictionaries, for JSON."""
-        return {
-            part.part: {
-                "count": part.count,
-                "before": part.before,
-                "refitted": part.refitted,
-                "after": part.after,
-            }
-            for part in self.parts
-        }
 
 
 def finetuning_recipe(
@@ -240,14 +167,14 @@ def finetune(
             "isolated molecules are replayed"
         )
     trained_parameters(potential.network, config)
-    model_name = _model_name(directory) if name is None else name
-    dataclasses.replace(base, name=model_name)  # refuses a wrong name
-    _check_folder(directory, model_name, resume)
+    new_name = model_name(directory) if name is None else name
+    dataclasses.replace(base, name=new_name)  # refuses a wrong name
+    check_folder(directory, new_name, resume)
 
-    new = _read_new(data, reading, splitting, level_of_theory, data_dir)
-    _check_elements(new, base)
+    new = read_new(data, reading, splitting, level_of_theory, data_dir)
+    check_elements(new, base)
     refs = choose_references(potential, new.training, new.source.level_of_theory, references)
-    old = _read_old(base, replay, refs, data_dir)
+    old = read_old(base, replay, refs, data_dir)
 
     # Imported here: reading data needs packages that the library itself does not.
     from data_pipelines.batches.batching import BatchPlan, NumpyBatches
@@ -271,8 +198,8 @@ def finetune(
     )
     reminder = None
     if old.validation:
-        some = _some(old.validation, _REMINDED, config.seed)
-        reminder = Reminder(held_back(some), weight=replay)
+        reminded = sample(old.validation, _REMINDED, config.seed)
+        reminder = Reminder(held_back(reminded), weight=replay)
     _logger.info(
         "%d structures to learn from%s",
         len(new.training),
@@ -286,7 +213,7 @@ def finetune(
         directory,
         reminder=reminder,
         origin={
-            "base": _hash(base),
+            "base": weights_sha256(base),
             "data": new.sha256 or new.source.name,
             "splits": new.source.splits,
             "reading": {} if reading is None else dataclasses.asdict(reading),
@@ -310,222 +237,6 @@ def finetune(
                 after=mean_errors(network, batches(0)),
             )
             parts.append(errors)
-    made = FineTuned(
-        directory=directory, name=model_name, refitted=refs.refitted, parts=tuple(parts)
-    )
-    _write(made, network, base, config, new, refs, replay)
+    made = FineTuned(directory=directory, name=new_name, refitted=refs.refitted, parts=tuple(parts))
+    write_model(made, network, base, config, new, refs, replay)
     return made
-
-
-# ---------------------------------------------------------------------------------------------
-# Data
-
-
-@dataclass(frozen=True)
-class _New:
-    """The new structures; `sha256` is that of their file, empty for a data set that is built."""
-
-    source: DataSource
-    sha256: str
-    training: list[Structure]
-    held_back: dict[str, list[Structure]]
-
-    @property
-    def validation(self) -> list[Structure]:
-        return self.held_back["validation"]
-
-    @property
-    def structures(self) -> list[Structure]:
-        return [*self.training, *(s for split in self.held_back.values() for s in split)]
-
-
-@dataclass(frozen=True)
-class _Old:
-    """What the base model was trained on, as far as it is there and wanted."""
-
-    training: list[Structure]
-    validation: list[Structure]
-
-
-def _read_new(
-    data: str | os.PathLike[str],
-    reading: FileOptions | None,
-    splitting: SplitOptions | None,
-    level_of_theory: str | None,
-    data_dir: str | os.PathLike[str] | None,
-) -> _New:
-    from data_pipelines import BUILDERS
-    from data_pipelines.files.reading import log_inspection, read_file
-    from data_pipelines.splitting import SplitOptions, deal
-
-    if isinstance(data, str) and data.partition("/")[0] in BUILDERS:
-        options = {
-            "reading": reading,
-            "splitting": splitting,
-            "level_of_theory": level_of_theory,
-        }
-        for field, value in options.items():
-            if value is not None:
-                raise DataError(f"{field}: got {value}, expected none for the data set {data}")
-        return _read_built(data, data_dir)
-    path, how = Path(data).expanduser(), splitting or SplitOptions()
-    contents = read_file(path, reading, split_key=how.split_key)
-    members = deal(
-        contents.structures,
-        how,
-        given=contents.splits,
-        duplicates=contents.inspection.duplicates,
-    )
-    log_inspection(path, contents.inspection)
-    parts = {split: [contents.structures[i] for i in chosen] for split, chosen in members.items()}
-    counts = ", ".join(f"{len(structures)} {split}" for split, structures in parts.items())
-    way = "by the file" if how.split_key else f"by seed {how.split_seed}"
-    source = DataSource(
-        name=path.name, level_of_theory=level_of_theory or "", splits=f"{counts} ({way})"
-    )
-    return _New(source, weights_hash(path), parts.pop("train"), parts)
-
-
-def _read_built(name: str, data_dir: str | os.PathLike[str] | None) -> _New:
-    from data_pipelines import load_split, metadata
-
-    level = str(metadata(name, data_dir=data_dir).get("level_of_theory", ""))
-    training = load_split(name, "train", data_dir=data_dir)
-    held_back = {"validation": load_split(name, "validation", data_dir=data_dir)}
-    for split in ("test", "transfer"):
-        with contextlib.suppress(DataError):
-            held_back[split] = load_split(name, split, data_dir=data_dir)
-    return _New(DataSource(name=name, level_of_theory=level), "", training, held_back)
-
-
-def _check_elements(new: _New, base: Card) -> None:
-    require_places(new.structures, base)
-    present = {int(z) for s in new.structures for z in s.atomic_numbers}
-    trained = {int(z) for s in new.training for z in s.atomic_numbers}
-    unseen = present - trained - {ATOMIC_NUMBERS[s] for s in base.reference_energies}
-    if unseen:
-        raise DataError(
-            f"elements: {', '.join(map(symbol, sorted(unseen)))} is in no structure to learn from, "
-            "expected another split or more structures"
-        )
-
-
-def _read_old(
-    base: Card, replay: float, refs: References, data_dir: str | os.PathLike[str] | None
-) -> _Old:
-    """The base model's data on the new scale of energy."""
-    from data_pipelines import load_split
-    from data_pipelines.labels.energies import move_to_references
-
-    name = base.data.name
-    try:
-        validation = load_split(name, "validation", data_dir=data_dir)
-        training = load_split(name, "train", data_dir=data_dir) if replay > 0 else []
-    except DataError as error:
-        if replay > 0:
-            raise DataError(
-                f"replay: got {replay}, which needs the data of {base.name} (0 does without): "
-                f"{error}"
-            ) from error
-        _logger.info("what is forgotten of the data of %s is not measured: %s", base.name, error)
-        return _Old([], [])
-    return _Old(*(move_to_references(s, refs.old, refs.new) for s in (training, validation)))
-
-
-def _some(structures: list[Structure], count: int, seed: int) -> list[Structure]:
-    if len(structures) <= count:
-        return structures
-    chosen = np.random.default_rng(seed).choice(len(structures), count, replace=False)
-    return [structures[i] for i in np.sort(chosen).tolist()]
-
-
-# ---------------------------------------------------------------------------------------------
-# The folder
-
-
-def _model_name(directory: Path) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", directory.resolve().name).lstrip("._-") or "finetuned"
-
-
-def _check_folder(directory: Path, name: str, resume: bool) -> None:
-    started = (directory / "checkpoint.json").exists()
-    if started and not resume:
-        raise TrainingError(
-            f"{directory}: holds a run already, expected an empty folder or --resume"
-        )
-    own = {f"{name}.toml"} if started else set()
-    others = sorted({file.name for file in directory.glob("*.toml")} - own)
-    if others:
-        raise ConfigError(f"{directory}: found {', '.join(others)}, expected no zoo file")
-
-
-def _hash(card: Card) -> str:
-    return card.weights.sha256 if card.weights is not None else ""
-
-
-def _write(
-    made: FineTuned,
-    network: EnergyModel,
-    base: Card,
-    config: TrainingConfig,
-    new: _New,
-    refs: References,
-    replay: float,
-) -> None:
-    """Write what was held back, the weights, and then the card that makes them valid."""
-    if new.sha256:
-        from data_pipelines.files.arrays import write_npz
-
-        kept = [(s, split) for split, members in new.held_back.items() for s in members]
-        structures, splits = zip(*kept, strict=True)
-        write_npz(made.directory / HELD_BACK_FILE, structures, splits)
-    weights = made.directory / f"{made.name}.safetensors"
-    sha256 = save_weights(weights, network, {"name": made.name})
-    level = new.source.level_of_theory
-    if not level:
-        level = "unknown" if refs.refitted else base.data.level_of_theory
-    limits = (
-        f"Fine-tuned on {len(new.training)} structures of {new.source.name}"
-        f"{'' if replay else ' alone, so that structures of the base model may be forgotten'}."
-    )
-    errors = {part.part: {"all": {"count": part.count, **part.after}} for part in made.parts}
-    before = {part.part: {"all": {"count": part.count, **part.before}} for part in made.parts}
-    card = Card(
-        name=made.name,
-        description=f"{base.name}, fine-tuned on {new.source.name}.",
-        model=base.model,
-        data=dataclasses.replace(new.source, level_of_theory=level),
-        training=config,
-        fine_tuning=FineTuning(
-            base=base.name,
-            base_sha256=_hash(base),
-            base_data=base.data.name,
-            replay=replay,
-            reference_energies="refitted" if refs.refitted else "kept",
-            data_sha256=new.sha256,
-        ),
-        domain=_union(base.domain, covered_domain(new.structures)),
-        reference_energies={symbol(z): energy for z, energy in refs.new.items()},
-        weights=WeightsFile(
-            sha256=sha256,
-            parameters=sum(array.size for array in named_arrays(network).values()),
-            bytes=weights.stat().st_size,
-        ),
-        metrics={**errors, "before fine-tuning": before},
-        cost=training_cost(made.directory),
-        limits=f"{base.limits.strip()} {limits}".strip(),
-    )
-    write_card(made.directory / f"{made.name}.toml", card)
-
-
-def _union(first: Domain | None, second: Domain) -> Domain:
-    if first is None:
-        return second
-    elements = {*first.elements, *second.elements}
-    return Domain(
-        elements=tuple(sorted(elements, key=ATOMIC_NUMBERS.__getitem__)),
-        total_charges=tuple(sorted({*first.total_charges, *second.total_charges})),
-        max_distance=max(first.max_distance, second.max_distance),
-        min_distance=min(first.min_distance, second.min_distance),
-        closed_shell=first.closed_shell and second.closed_shell,
-    )

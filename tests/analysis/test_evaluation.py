@@ -99,6 +99,39 @@ def test_errors_are_means_over_each_bin(zoo: Path, monkeypatch: pytest.MonkeyPat
     assert "curves" not in found.splits
 
 
+@pytest.mark.parametrize(
+    ("separations", "points", "kept"),
+    [
+        ((9.0,), np.linspace(6, 13, 8), {"all", "two neutral", "scans"}),
+        ((9.0,), np.linspace(6, 13, 6), {"all", "two neutral"}),  # six coefficients, six points
+        ((3.0,), np.linspace(2, 5, 8), set()),
+    ],
+)
+def test_long_range_errors_are_of_the_pairs_and_scans_that_there_are(
+    zoo: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    separations: tuple[float, ...],
+    points: np.ndarray,
+    kept: set[str],
+) -> None:
+    rng = np.random.default_rng(4)
+    splits = {
+        "test": [make(rng, r) for r in separations],
+        "curves": [make(rng, r, curve=0) for r in points],
+    }
+    monkeypatch.setattr(
+        "data_pipelines.load_split", lambda name, split, data_dir: splits[split], raising=False
+    )
+    found = evaluate("toy", splits=["test", "curves"])
+    assert set(found.long_range) == kept
+    assert set(found.splits) == {"test"}
+    text = str(found)
+    assert ("interaction at 6 to 15 Å" in text) is bool(kept)
+    assert ("two neutral" in text) is ("two neutral" in kept)
+    assert "two charged" not in text
+    assert ("over 1 scans" in text) is ("scans" in kept)
+
+
 def test_the_fit_recovers_a_single_power() -> None:
     r = np.linspace(6, 15, 19)
     coulomb = fit_inverse_powers(r, 14.4 / r, ridge=1e-12)

@@ -18,7 +18,8 @@ from commands import dimers, example, fail, succeed
 from toys import potential
 
 import efa_zoo
-from efa_zoo.analysis.explain import Explanation, draw_explanation, explain
+from efa_zoo.analysis.draw_explanation import draw_explanation
+from efa_zoo.analysis.explain import Explanation, explain
 from efa_zoo.attention.module import EuclideanFastAttention
 from efa_zoo.base.config import (
     AttentionConfig,
@@ -77,7 +78,7 @@ def test_weights_times_values_are_what_the_layer_gives(
     ):
         layer = network.interactions[block.block].attention
         assert isinstance(layer, EuclideanFastAttention)
-        np.testing.assert_allclose(block.frequencies, layer.current_frequencies())
+        np.testing.assert_allclose(block.kernel.parameters, layer.current_frequencies())
         weights = repeat_degrees(jnp.asarray(block.weights.sum(axis=1)), 2, 0)
         ours = jnp.einsum("aij,ija,jv->iav", weights, harmonics, block.values)
         product = ours.reshape(*ours.shape[:2], *_value_shape(layer))
@@ -113,9 +114,9 @@ def _layer_outputs(network: EnergyModel, atoms: Atoms) -> list[jax.Array]:
 
 def test_weights_follow_their_formula(scalars: Explanation) -> None:
     (block,) = scalars.blocks
-    atoms, heads = len(scalars.symbols), len(block.frequencies)
+    atoms, heads = len(scalars.symbols), len(block.kernel.parameters)
     assert block.weights.shape == (1, heads, atoms, atoms)
-    phase = block.frequencies[:, None, None] * scalars.distances
+    phase = block.kernel.parameters[:, None, None] * scalars.distances
     products = block.weights[0] / np.sinc(phase / np.pi)
     # (q·k) of one frequency is a matrix of rank two at most: each has two components.
     for product in products:
@@ -187,7 +188,7 @@ def test_few_and_many_atoms_can_be_drawn(scalars: Explanation, tmp_path: Path, a
         distances=np.linalg.norm(positions[None] - positions[:, None], axis=-1),
         blocks=(
             dataclasses.replace(
-                block, weights=random.normal(size=(1, len(block.frequencies), atoms, atoms))
+                block, weights=random.normal(size=(1, len(block.kernel.parameters), atoms, atoms))
             ),
         ),
     )

@@ -14,13 +14,14 @@ from sphere import Inputs, attention_along, integral, sphere_rule
 from symmetry import MOTIONS, assert_close, quick_jit
 
 from efa_zoo.attention import attend_exact
+from efa_zoo.attention.kernels import WaveKernel
 from efa_zoo.attention.quadrature import attend_along
 from efa_zoo.base.contracts import CONTRACTS
 
 
 def _exact(degree: int, *arrays: jax.Array) -> jax.Array:
     query, key, value, positions, frequencies = arrays
-    return attend_exact(query, key, value, positions, frequencies, degree)
+    return attend_exact(query, key, value, positions, WaveKernel(frequencies), degree)
 
 
 _jitted = [quick_jit(functools.partial(_exact, degree)) for degree in range(4)]
@@ -91,7 +92,9 @@ def test_translation_and_permutation(x64: None) -> None:
 def test_nobody_attends_to_masked_atoms(x64: None) -> None:
     inputs = Inputs.random(7, atoms=4)
     mask = jnp.asarray([True, True, True, False])
-    masked = quick_jit(lambda *arrays: attend_exact(*arrays, 1, mask))(*inputs.arrays)
+    masked = quick_jit(
+        lambda *arrays, frequencies: attend_exact(*arrays, WaveKernel(frequencies), 1, mask)
+    )(*inputs.arrays[:4], frequencies=inputs.arrays[4])
     alone = _jitted[1](*Inputs(*(x[:3] for x in inputs[:4]), inputs.frequencies).arrays)
     assert_close(masked[:3], alone, 1e-14)
 
@@ -131,7 +134,7 @@ def test_smooth_where_atoms_coincide_and_frequencies_vanish(x64: None) -> None:
     query, key, value, positions, frequencies = inputs.arrays
 
     def result(positions: jax.Array, frequencies: jax.Array) -> jax.Array:
-        outputs = attend_exact(query, key, value, positions, frequencies, 3)
+        outputs = attend_exact(query, key, value, positions, WaveKernel(frequencies), 3)
         return jnp.sum(jnp.sin(outputs))
 
     gradient = quick_jit(jax.grad(result, argnums=(0, 1)))
@@ -172,10 +175,13 @@ def test_wrong_inputs_are_refused_by_name(jit: bool) -> None:
         "positions": np.zeros((3, 2), np.float32),
         "frequencies": np.zeros(4, np.float32),
     }
-    call = functools.partial(attend_exact, degree=1)
+
+    def call(frequencies: jax.Array, degree: int = 1, **arrays: jax.Array) -> jax.Array:
+        return attend_exact(**arrays, kernel=WaveKernel(frequencies), degree=degree)
+
     for name, array in wrong.items():
         arguments = {key: jnp.asarray(value) for key, value in (right | {name: array}).items()}
         with pytest.raises(TypeCheckError, match=name):
             (jax.jit(call) if jit else call)(**arguments)
     with pytest.raises(TypeCheckError, match="degree"):
-        attend_exact(**{k: jnp.asarray(v) for k, v in right.items()}, degree=1.0)  # type: ignore[arg-type]
+        call(**{k: jnp.asarray(v) for k, v in right.items()}, degree=1.0)  # type: ignore[arg-type]

@@ -22,6 +22,7 @@ from efa_zoo.attention.grids import (
     check_grid,
     grid_for,
     half_grid,
+    harmonics_on_grid,
     lebedev_grid,
     lebedev_precision,
     lebedev_rules,
@@ -66,11 +67,32 @@ def _error(num: int, phase: float, degree: int, directions: int) -> float:
     return float(np.abs(value - 1j**degree * exact).max())
 
 
-def test_every_rule_of_e3x_is_listed() -> None:
+def _ordered(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Points and weights as rows, sorted."""
+    rows = np.concatenate([points, weights[:, None]], axis=-1)
+    keys = np.round(rows, 9) + 0.0
+    return rows[np.lexsort(keys.T)]
+
+
+def test_the_rules_are_those_of_e3x() -> None:
     # Asking e3x for every precision yields every rule it has.
-    found = {len(e3x.so3.lebedev_quadrature(precision=p)[1]): p for p in range(3, 132, 2)}
-    assert tuple(sorted(found)) == lebedev_rules()
-    assert {num: lebedev_precision(num) for num in lebedev_rules()} == found
+    with jax.enable_x64(True):
+        found = {p: e3x.so3.lebedev_quadrature(precision=p) for p in range(3, 132, 2)}
+    rules = {len(rule[1]): (precision, rule) for precision, rule in found.items()}
+    assert tuple(sorted(rules)) == lebedev_rules()
+    for num, (precision, rule) in rules.items():
+        assert lebedev_precision(num) == precision
+        theirs = _ordered(*map(np.asarray, rule))
+        np.testing.assert_allclose(_ordered(*lebedev_grid(num)), theirs, rtol=0, atol=1e-14)
+
+
+def test_harmonics_on_a_grid_are_computed_once() -> None:
+    values = harmonics_on_grid(50, 4)
+    assert harmonics_on_grid(50, 4) is values
+    weights = lebedev_grid(50)[1]
+    np.testing.assert_allclose(values, weights[:, None] * _harmonics_on_grid(50), atol=1e-16)
+    with pytest.raises(ValueError, match="read-only"):
+        values[0] = 0
 
 
 @pytest.mark.parametrize("num", lebedev_rules())
@@ -110,13 +132,8 @@ def test_half_grid_holds_one_of_each_pair(num: int) -> None:
     assert half_points.shape == (num // 2, 3)
     assert abs(math.fsum(half_weights) - 1) < 1e-15
 
-    def ordered(directions: np.ndarray, values: np.ndarray) -> np.ndarray:
-        rows = np.concatenate([directions, values[:, None]], axis=-1)
-        keys = np.round(rows, 9) + 0.0
-        return rows[np.lexsort(keys.T)]
-
-    both = ordered(np.concatenate([half_points, -half_points]), np.tile(half_weights / 2, 2))
-    np.testing.assert_allclose(both, ordered(points, weights), atol=1e-15)
+    both = _ordered(np.concatenate([half_points, -half_points]), np.tile(half_weights / 2, 2))
+    np.testing.assert_allclose(both, _ordered(points, weights), atol=1e-15)
 
 
 def test_half_grid_integrates_even_and_odd_parts() -> None:

@@ -25,14 +25,20 @@ from efa_zoo.attention import module as attention_module
 from efa_zoo.attention.cost import AttentionCost
 from efa_zoo.attention.grids import grid_for, max_phase
 from efa_zoo.attention.rotary import linear_frequencies
-from efa_zoo.base.config import ACTIVATIONS, AttentionConfig, FrequencyConfig, IntegrationConfig
+from efa_zoo.base.config import (
+    ACTIVATIONS,
+    AttentionConfig,
+    FrequencyConfig,
+    IntegrationConfig,
+    Waves,
+)
 from efa_zoo.base.contracts import CONTRACTS
 from efa_zoo.base.errors import ConfigError
 from efa_zoo.nn.coupling import Irreps
 
 _ATOMS, _FEATURES = 3, 4
 _FREQUENCIES = FrequencyConfig(max_frequency=3.0, max_length=4.0)
-_EXACT = AttentionConfig(frequencies=_FREQUENCIES, evaluation="exact")
+_EXACT = AttentionConfig(kernel=Waves(frequencies=_FREQUENCIES), evaluation="exact")
 
 
 def _layer(irreps: Irreps, config: AttentionConfig, **options: Any) -> EuclideanFastAttention:
@@ -194,7 +200,9 @@ def _configs() -> st.SearchStrategy[tuple[Irreps, AttentionConfig]]:
             value_pseudotensors=draw(parities),
             project=project,
             activation=draw(st.sampled_from(ACTIVATIONS)),
-            frequencies=dataclasses.replace(_FREQUENCIES, trainable=draw(st.booleans())),
+            kernel=Waves(
+                frequencies=dataclasses.replace(_FREQUENCIES, trainable=draw(st.booleans()))
+            ),
             integration=integration,
             evaluation="exact",
         )
@@ -300,7 +308,7 @@ def test_a_users_frequency_function(x64: None) -> None:
         config = dataclasses.replace(
             _EXACT,
             project=False,
-            frequencies=dataclasses.replace(_FREQUENCIES, trainable=trainable),
+            kernel=Waves(frequencies=dataclasses.replace(_FREQUENCIES, trainable=trainable)),
         )
         key = jax.random.key(0)
         layer = EuclideanFastAttention(
@@ -337,7 +345,7 @@ def test_a_frequency_function_that_does_not_fit_is_refused() -> None:
 def test_trainable_frequencies_get_gradients(x64: None) -> None:
     irreps = Irreps(0, False)
     config = dataclasses.replace(
-        _EXACT, frequencies=dataclasses.replace(_FREQUENCIES, trainable=True)
+        _EXACT, kernel=Waves(frequencies=dataclasses.replace(_FREQUENCIES, trainable=True))
     )
     layer = _layer(irreps, config)
     features, positions = map(jnp.asarray, _inputs(irreps))
@@ -348,7 +356,7 @@ def test_trainable_frequencies_get_gradients(x64: None) -> None:
 
 def test_evaluation_follows_the_static_number_of_atoms(monkeypatch: pytest.MonkeyPatch) -> None:
     irreps = Irreps(0, False)
-    config = AttentionConfig(frequencies=_FREQUENCIES, evaluation="auto")
+    config = AttentionConfig(kernel=Waves(frequencies=_FREQUENCIES), evaluation="auto")
     layer = _layer(irreps, config)
     assert layer.evaluation_for(2) == "exact"
     assert layer.evaluation_for(100_000) == "quadrature"
@@ -373,38 +381,46 @@ def test_evaluation_follows_the_static_number_of_atoms(monkeypatch: pytest.Monke
 def test_the_grid_is_the_smallest_within_the_tolerance() -> None:
     for tolerance in (1e-3, 1e-8):
         config = AttentionConfig(
-            frequencies=_FREQUENCIES,
+            kernel=Waves(frequencies=_FREQUENCIES),
             integration=IntegrationConfig(spherical_degree=2),
             tolerance=tolerance,
         )
         directions, weights = _layer(Irreps(1, False), config).grid()
         assert len(directions) == len(weights) == grid_for(3.0, 4.0, tolerance, 2)
-    given = AttentionConfig(frequencies=_FREQUENCIES, grid=302)
+    given = AttentionConfig(kernel=Waves(frequencies=_FREQUENCIES), grid=302)
     assert len(_layer(Irreps(0, False), given).grid()[0]) == 302
 
 
 def test_a_grid_that_does_not_resolve_is_refused_by_the_smallest_that_does() -> None:
     frequencies = FrequencyConfig(max_frequency=4 * math.pi, max_length=10.0)
     with pytest.raises(ConfigError, match=r"grid is 50, .* expected a grid of at least 194 points"):
-        _layer(Irreps(0, False), AttentionConfig(frequencies=frequencies, grid=50))
+        _layer(Irreps(0, False), AttentionConfig(kernel=Waves(frequencies=frequencies), grid=50))
     # The tensor integration needs more.
     needed = grid_for(4 * math.pi, 10.0, 1e-5, 4)
     config = AttentionConfig(
-        frequencies=frequencies, grid=194, integration=IntegrationConfig(spherical_degree=4)
+        kernel=Waves(frequencies=frequencies),
+        grid=194,
+        integration=IntegrationConfig(spherical_degree=4),
     )
     with pytest.raises(ConfigError, match=f"grid is 194, .* at least {needed} points"):
         _layer(Irreps(0, False), config)
-    _layer(Irreps(0, False), AttentionConfig(frequencies=frequencies, grid=194))
+    _layer(Irreps(0, False), AttentionConfig(kernel=Waves(frequencies=frequencies), grid=194))
     # Taken as it is.
-    _layer(Irreps(0, False), AttentionConfig(frequencies=frequencies, grid=50, tolerance=math.inf))
+    _layer(
+        Irreps(0, False),
+        AttentionConfig(kernel=Waves(frequencies=frequencies), grid=50, tolerance=math.inf),
+    )
     too_high = FrequencyConfig(max_frequency=1000.0, max_length=10.0)
     with pytest.raises(ConfigError, match=r"phase is 1000 .* no Lebedev rule resolves more"):
-        _layer(Irreps(0, False), AttentionConfig(frequencies=too_high, evaluation="quadrature"))
+        _layer(
+            Irreps(0, False),
+            AttentionConfig(kernel=Waves(frequencies=too_high), evaluation="quadrature"),
+        )
 
 
 def test_trained_frequencies_are_compared_with_the_grid() -> None:
     frequencies = dataclasses.replace(_FREQUENCIES, trainable=True)
-    config = AttentionConfig(frequencies=frequencies, grid=50)
+    config = AttentionConfig(kernel=Waves(frequencies=frequencies), grid=50)
     layer = _layer(Irreps(0, False), config)
 
     def with_frequencies(*values: float) -> EuclideanFastAttention:
@@ -430,7 +446,9 @@ def test_trained_frequencies_are_compared_with_the_grid() -> None:
     (hopeless,) = check_frequencies(with_frequencies(0.1, 1e3))
     assert hopeless.sufficient_grid is None
     assert str(hopeless).endswith("no Lebedev rule does; use exact evaluation")
-    exact = _layer(Irreps(0, False), dataclasses.replace(_EXACT, frequencies=frequencies))
+    exact = _layer(
+        Irreps(0, False), dataclasses.replace(_EXACT, kernel=Waves(frequencies=frequencies))
+    )
     assert check_frequencies([exact, None, 1.0]) == []
     with pytest.raises(ConfigError, match=r"distance: got 0\.0 Å"):
         check_frequencies(layer, distance=0.0)
@@ -439,7 +457,7 @@ def test_trained_frequencies_are_compared_with_the_grid() -> None:
 def test_frequencies_at_the_limit_of_the_grid_are_resolved() -> None:
     frequencies = FrequencyConfig(max_frequency=max_phase(50), max_length=7.0, trainable=True)
     for grid in (None, 50):
-        config = AttentionConfig(frequencies=frequencies, grid=grid)
+        config = AttentionConfig(kernel=Waves(frequencies=frequencies), grid=grid)
         (report,) = check_frequencies(_layer(Irreps(0, False), config))
         assert report.resolved
         assert report.grid == 50
@@ -478,7 +496,7 @@ def test_an_odd_number_of_features_is_refused() -> None:
 
 def test_weights_take_the_wanted_dtype(x64: None) -> None:
     config = AttentionConfig(
-        frequencies=dataclasses.replace(_FREQUENCIES, trainable=True),
+        kernel=Waves(frequencies=dataclasses.replace(_FREQUENCIES, trainable=True)),
         integration=IntegrationConfig(trainable=True),
     )
     layer = _layer(Irreps(1, False), config, dtype=jnp.float32)

@@ -18,6 +18,7 @@ from symmetry import MOTIONS, assert_close, quick_jit
 from efa_zoo.attention import attend_exact, attend_quadrature
 from efa_zoo.attention import quadrature as quadrature_module
 from efa_zoo.attention.grids import lebedev_grid
+from efa_zoo.attention.kernels import WaveKernel
 from efa_zoo.attention.rotary import linear_frequencies, rotary_phases, rotate_features
 from efa_zoo.base.config import FrequencyConfig
 from efa_zoo.base.contracts import CONTRACTS
@@ -97,7 +98,7 @@ def test_converges_to_the_exact_form(x64: None) -> None:
 
     @quick_jit
     def evaluate(*arrays: jax.Array) -> tuple[jax.Array, list[jax.Array]]:
-        exact = attend_exact(*arrays, 3)
+        exact = attend_exact(*arrays[:4], WaveKernel(arrays[4]), 3)
         return exact, [attend_quadrature(*arrays, *grid) for grid in grids]
 
     exact, results = map(np.asarray, evaluate(*inputs.arrays))

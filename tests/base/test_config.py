@@ -67,8 +67,9 @@ def test_configurations_are_frozen() -> None:
         ({"feature": 3}, "the top level: unknown key 'feature' (did you mean 'features'?)"),
         ({"xyz": 3}, "the top level: unknown key 'xyz' (known keys: features, iterations,"),
         (
-            {"attention": {"frequencies": {"max_lenght": 3.0}}},
-            "model.attention.frequencies: unknown key 'max_lenght' (did you mean 'max_length'?)",
+            {"attention": {"kernel": {"kind": "waves", "frequencies": {"max_lenght": 3.0}}}},
+            "model.attention.kernel.frequencies: unknown key 'max_lenght' (did you mean "
+            "'max_length'?)",
         ),
         # Wrong types.
         ({"features": "many"}, "model.features: got 'many', expected an integer"),

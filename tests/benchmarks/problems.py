@@ -193,8 +193,8 @@ class NetworkProblem:
                 evaluate,
                 (arrays, graph),
                 lambda found: {
-                    "energy": np.asarray(found[0]).sum(axis=1),
-                    "forces": _flat(np.asarray(found[1])),
+                    "energy": np.asarray(found.energy),
+                    "forces": _flat(np.asarray(found.forces)),
                 },
             )
         batch = Batch(graph, *_labels(molecules), np.ones(len(molecules.numbers), bool))

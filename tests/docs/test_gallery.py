@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
+import gallery
 import pytest
+from report.experiments import EXPERIMENTS
 
 import efa_zoo
-from efa_zoo.analysis.report import EXPERIMENTS
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED_FILES = ROOT.parent / "shared" / "reference" / "datasets"
 
 
-@pytest.fixture
-def gallery(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.delenv("EFA_ZOO_HOME", raising=False)  # the shipped models, not toys
-    spec = importlib.util.spec_from_file_location("gallery", ROOT / "docs" / "gallery.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(autouse=True)
+def shipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shipped models, not toys."""
+    monkeypatch.delenv("EFA_ZOO_HOME", raising=False)
 
 
-def test_the_gallery_is_up_to_date(gallery: ModuleType) -> None:
+def test_the_gallery_is_up_to_date() -> None:
     results = gallery.stored()
     hint = "run python docs/gallery.py"
     assert results.experiments == tuple(EXPERIMENTS), hint
@@ -40,14 +34,14 @@ def test_the_gallery_is_up_to_date(gallery: ModuleType) -> None:
     assert gallery.PAGE.read_text(encoding="utf-8") == gallery.text(results), hint
 
 
-def test_the_gallery_says_what_the_cards_say(gallery: ModuleType) -> None:
+def test_the_gallery_says_what_the_cards_say() -> None:
     for name, found in gallery.stored().models.items():
         stored = efa_zoo.card(name).metrics["test"]["all"]
         for metric, value in found.test["all"].items():
             assert value == pytest.approx(stored[metric], rel=1e-2), (name, metric)
 
 
-def test_pictures_of_the_gallery_are_small(gallery: ModuleType) -> None:
+def test_pictures_of_the_gallery_are_small() -> None:
     for key in gallery.stored().profiles:
         picture = gallery.IMAGES / f"{key}.png"
         assert picture.stat().st_size < 80_000, key
@@ -55,9 +49,7 @@ def test_pictures_of_the_gallery_are_small(gallery: ModuleType) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("key", ["cluster16", "cluster32", "two_atoms"])
-def test_the_gallery_holds_errors_on_the_published_test_splits(
-    gallery: ModuleType, key: str
-) -> None:
+def test_the_gallery_holds_errors_on_the_published_test_splits(key: str) -> None:
     if not PUBLISHED_FILES.is_dir():
         pytest.skip("needs ../shared/reference")
     from data_pipelines.files.options import FileOptions

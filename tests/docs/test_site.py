@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -113,6 +114,14 @@ def _script(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_names_on_the_page_of_the_design_exist() -> None:
+    text = (DOCS / "design.md").read_text(encoding="utf-8")
+    names = re.findall(r"`((?:efa_zoo|data_pipelines)\.[\w.]+)`", text)
+    assert len(names) > 6
+    for name in names:
+        pkgutil.resolve_name(name)
 
 
 def test_symmetry_errors_are_what_rounding_makes_of_them() -> None:

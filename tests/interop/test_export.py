@@ -27,12 +27,14 @@ from efa_zoo.base.config import (
     IntegrationConfig,
     MessagePassingConfig,
     ModelConfig,
+    Waves,
 )
 from efa_zoo.base.errors import ExportError, InputError
 from efa_zoo.interop import export
 from efa_zoo.interop.export import ExportReport, _archive, export_model, load_exported
 from efa_zoo.models.energy import energy_and_forces
 from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.models.outputs import Outputs
 from efa_zoo.models.potential import Potential, cast
 from efa_zoo.structures.graph import Graph, stack
 
@@ -61,7 +63,7 @@ def cluster(atoms: int, dtype: type = np.float32, *, dipoles: bool = False) -> G
 
 
 @eqx.filter_jit
-def evaluate(network: EnergyModel, graphs: Graph) -> tuple[jax.Array, jax.Array]:
+def evaluate(network: EnergyModel, graphs: Graph) -> Outputs:
     return jax.vmap(lambda graph: energy_and_forces(network, graph))(graphs)
 
 
@@ -104,7 +106,7 @@ SMALL = ModelConfig(
 
 def test_tensors_dipoles_and_trainable_frequencies_can_be_exported(tmp_path: Path) -> None:
     attention = AttentionConfig(
-        integration=IntegrationConfig(), frequencies=FrequencyConfig(trainable=True)
+        integration=IntegrationConfig(), kernel=Waves(frequencies=FrequencyConfig(trainable=True))
     )
     small = potential(dataclasses.replace(SMALL, attention=attention, dipole_embedding=True))
     report = export_model(small, tmp_path / "small.zip", dtype="float64", platforms=["cpu"])
@@ -119,7 +121,7 @@ def coarse() -> Potential:
         evaluation="quadrature",
         grid=14,
         tolerance=float("inf"),
-        frequencies=FrequencyConfig(max_frequency=30.0),
+        kernel=Waves(frequencies=FrequencyConfig(max_frequency=30.0)),
     )
     return potential(dataclasses.replace(SMALL, iterations=1, attention=attention))
 
@@ -208,7 +210,7 @@ def test_the_file_says_what_is_in_it(exported: ExportReport) -> None:
     content = exported.path.read_bytes()
     assert exported.sha256 == hashlib.sha256(content).hexdigest()
     assert exported.bytes == len(content)
-    manifest, program = _archive.read(exported.path)
+    manifest, program = _archive.read(exported.path, content)
     assert jax.export.deserialize(bytearray(program)).platforms == ("cpu", "cuda")
     assert manifest["platforms"] == ["cpu", "cuda"]
     assert manifest["cutoff"] == {"value": 4.0, "unit": "Å"}
@@ -226,7 +228,7 @@ def test_the_file_names_no_folder(exported: ExportReport) -> None:
 
 def rewrite(path: Path, change: Callable[[dict[str, Any]], object], **options: Any) -> None:
     """Change the manifest of an exported model."""
-    manifest, program = _archive.read(path)
+    manifest, program = _archive.read(path, path.read_bytes())
     change(manifest)
     with zipfile.ZipFile(path, "w", **options) as archive:
         archive.writestr("manifest.json", json.dumps(manifest))
@@ -260,6 +262,25 @@ def test_a_bad_file_is_refused(
         load_exported(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_was_hashed_is_what_is_loaded(
+    exported: ExportReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, content = tmp_path / "swapped.zip", exported.path.read_bytes()
+    path.write_bytes(content)
+    rewrite(path, lambda manifest: manifest["card"].update(name="other"))
+    swapped = path.read_bytes()
+    path.write_bytes(content)
+    read_bytes = Path.read_bytes
+
+    def read_and_swap(file: Path) -> bytes:
+        found = read_bytes(file)
+        file.write_bytes(swapped)  # what another process may do just then
+        return found
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_swap)
+    assert load_exported(path, sha256=exported.sha256).card.name == "toy"
 
 
 def test_an_altered_program_is_refused(exported: ExportReport, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from efa_zoo.base.config import (
     IntegrationConfig,
     MessagePassingConfig,
     ModelConfig,
+    Waves,
 )
 from efa_zoo.base.contracts import CONTRACTS
 from efa_zoo.base.errors import InputError
@@ -37,7 +38,8 @@ from efa_zoo.structures.graph import Graph, stack
 _CUTOFF = 4.0
 _LOCAL = MessagePassingConfig(cutoff=_CUTOFF, degree=1, num_radial=3)
 _EXACT = AttentionConfig(
-    frequencies=FrequencyConfig(max_frequency=3.0, max_length=6.0), evaluation="exact"
+    kernel=Waves(frequencies=FrequencyConfig(max_frequency=3.0, max_length=6.0)),
+    evaluation="exact",
 )
 _TINY = ModelConfig(
     features=2,
@@ -55,7 +57,9 @@ _RICH = ModelConfig(
     attention=dataclasses.replace(
         _EXACT,
         activation="silu",
-        frequencies=dataclasses.replace(_EXACT.frequencies, trainable=True),
+        kernel=Waves(
+            frequencies=FrequencyConfig(max_frequency=3.0, max_length=6.0, trainable=True)
+        ),
         integration=IntegrationConfig(trainable=True),
     ),
     residual_mlps=1,
@@ -119,8 +123,8 @@ def _evaluate(model: EnergyModel, graphs: Sequence[Graph] | Graph) -> tuple[Any,
     def evaluate(arrays: Any, batch: Graph) -> Any:
         return jax.vmap(functools.partial(energy_and_forces, whole(arrays)))(batch)
 
-    energies, forces = evaluate(arrays, batch)
-    return np.asarray(energies), np.asarray(forces)
+    outputs = evaluate(arrays, batch)
+    return np.asarray(outputs.atomic_energies), np.asarray(outputs.forces)
 
 
 def _check_symmetries(config: ModelConfig, tolerance: float, dtype: type = np.float64) -> None:
@@ -300,7 +304,7 @@ def _derivatives(model: EnergyModel, batch: Graph, directions: np.ndarray) -> tu
                 _TINY,
                 iterations=2,
                 attention=AttentionConfig(
-                    frequencies=_EXACT.frequencies,
+                    kernel=_EXACT.kernel,
                     evaluation="quadrature",
                     grid=14,
                     tolerance=math.inf,

@@ -21,14 +21,14 @@ from toys import read_all
 
 import efa_zoo
 from efa_zoo.base.errors import InputError, UnknownModelError
-from efa_zoo.models import prediction as prediction_module
+from efa_zoo.models import batches as batches_module
+from efa_zoo.models import inference as inference_module
 from efa_zoo.models.batches import plan_batches
 from efa_zoo.models.checks import OutOfRangeWarning, _closest, farthest
 from efa_zoo.models.energy import energy_and_forces
 from efa_zoo.models.inference import PredictionStream, predict
 from efa_zoo.models.prediction import Prediction
 from efa_zoo.structures.graph import Graph, Shape, stack
-from efa_zoo.structures.molecule import Molecule
 
 pytestmark = pytest.mark.usefixtures("zoo")
 
@@ -101,13 +101,13 @@ def test_the_number_of_compilations_does_not_grow_with_the_structures(
     model: efa_zoo.Potential, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shapes = []
-    evaluate = prediction_module._evaluate
+    evaluate = inference_module._evaluate
 
-    def counted(network: efa_zoo.EnergyModel, graphs: Graph, cutoff: float) -> object:
+    def counted(network: efa_zoo.EnergyModel, graphs: Graph) -> object:
         shapes.append(graphs.neighbors.shape)
-        return evaluate(network, graphs, cutoff)
+        return evaluate(network, graphs)
 
-    monkeypatch.setattr(prediction_module, "_evaluate", counted)
+    monkeypatch.setattr(inference_module, "_evaluate", counted)
     predict(model, [water(charge=0)] * 100)
     assert shapes == [(64, 8, 8)] * 2
     shapes.clear()
@@ -166,27 +166,13 @@ def test_a_size_of_its_own_must_be_worth_its_compilation() -> None:
     assert [shape for shape, _ in again] == [(64, 8, 8), (1, 24, 24)]
 
 
-def test_sizes_are_few_and_large_enough() -> None:
-    sizes = set()
-    for atoms in range(1, 150):
-        points = np.arange(3.0 * atoms).reshape(atoms, 3)
-        molecule = Molecule(numbers=np.ones(atoms, int), positions=points, charge=0, dipoles=None)
-        num_atoms, num_neighbors = prediction_module._size(molecule, 20.0)
-        found = Graph.from_arrays(molecule.numbers, points, 20.0).num_neighbors
-        assert atoms <= num_atoms <= max(8, 2 * atoms)
-        assert found <= num_neighbors <= num_atoms
-        sizes.add((num_atoms, num_neighbors))
-    assert {size[0] for size in sizes} == {8, 16, 24, 32, 48, 64, 96, 128, 192}
-    assert len(sizes) == 9
-
-
 def test_listing_all_pairs_gives_the_same_as_listing_neighbours(
     model: efa_zoo.Potential, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     atoms = far(9.0)  # farther apart than the cutoff
     expected = predict(model, atoms)
-    monkeypatch.setattr(prediction_module, "_ALL_PAIRS_UP_TO", 0)
-    monkeypatch.setattr(prediction_module, "padded_atoms", lambda atoms: 24)
+    monkeypatch.setattr(inference_module, "padded_neighbors", lambda positions, cutoff: 16)
+    monkeypatch.setattr(inference_module, "padded_atoms", lambda atoms: 24)
     listed = predict(model, atoms)
     assert listed.energy == pytest.approx(expected.energy, abs=1e-5)
     np.testing.assert_allclose(listed.forces, expected.forces, atol=1e-6)
@@ -226,7 +212,7 @@ def test_a_stream_gives_what_predict_gives_and_says_what_it_took(model: efa_zoo.
 def test_compilations_are_counted(
     model: efa_zoo.Potential, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prediction_module, "_FEW", 5)  # a shape that no other test compiles
+    monkeypatch.setattr(batches_module, "_FEW", 5)  # a shape that no other test compiles
     first = PredictionStream(model, mixed(4))
     assert len(list(first)) == 4
     assert first.summary.compilations == first.summary.shapes == 1

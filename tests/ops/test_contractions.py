@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +18,7 @@ from jaxtyping import TypeCheckError
 from symmetry import assert_close, quick_jit
 
 from efa_zoo.base.contracts import CONTRACTS
+from efa_zoo.base.errors import InputError
 from efa_zoo.ops.contractions import (
     PathSegments,
     constant_product,
@@ -139,6 +145,38 @@ def test_a_batch_that_shares_weights_stays_one_product() -> None:
 
 def test_contractions_work_outside_of_jit() -> None:
     assert_close(matrix_product(jnp.ones((2, 3)), jnp.ones((3, 4))), np.full((2, 4), 3.0), 1e-7)
+
+
+@pytest.mark.parametrize("name", _CASES)
+def test_mixed_dtypes_are_refused_by_name(x64: None, name: str) -> None:
+    case = _CASES[name]
+    dtypes = (np.float32, np.float64)
+    first, second = (jnp.zeros(*one) for one in zip(case.shapes, dtypes, strict=True))
+    operands = {
+        "constant product": ("constants", "stack"),
+        "sum of paths": ("components", "weights"),
+    }.get(name, ("first", "second"))
+    expected = f"got {operands[0]} of float32 and {operands[1]} of float64, expected one dtype"
+    with pytest.raises(InputError, match=expected):
+        jax.eval_shape(case.ours, first, second)
+
+
+def test_contractions_over_several_devices_equal_those_on_one() -> None:
+    """`shard_map` that checks what varies, and meshes of automatic and of explicit axes."""
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
+    result = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("sharded_contractions.py"))],
+        env=os.environ | {"XLA_FLAGS": flags},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    differences = json.loads(result.stdout)
+    assert set(differences) == {"shard_map", "shard_map without jit", "automatic", "explicit"}
+    for setting, by_contraction in differences.items():
+        assert len(by_contraction) == 4
+        assert max(by_contraction.values()) < 1e-11, setting
 
 
 @pytest.mark.skipif(not CONTRACTS, reason="contracts are off")

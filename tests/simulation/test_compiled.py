@@ -15,11 +15,13 @@ from ase.calculators.calculator import Calculator
 import efa_zoo
 from efa_zoo.calculator import EFACalculator
 from efa_zoo.models.checks import check_structure
+from efa_zoo.models.energy import energy_and_forces
+from efa_zoo.models.potential import cast
 from efa_zoo.simulation import DynamicsConfig
-from efa_zoo.simulation import compiled as compiled_module
 from efa_zoo.simulation.compiled import CompiledEngine
 from efa_zoo.simulation.state import Limits, State, temperature
 from efa_zoo.simulation.velocities import degrees_of_freedom, initial_momenta
+from efa_zoo.structures.graph import Graph
 
 
 def make_engine(
@@ -103,24 +105,18 @@ def test_steps_are_those_of_a_second_implementation(
 
 
 def test_all_pairs_give_the_numbers_of_the_neighbors(
-    model: efa_zoo.Potential, atoms: Atoms, monkeypatch: pytest.MonkeyPatch
+    model: efa_zoo.Potential, atoms: Atoms
 ) -> None:
-    # The cutoff function is zero beyond the cutoff, so the mask only matters where there is none.
-    engine = make_engine(model, atoms, DynamicsConfig())
-    masked = engine.state
+    cutoff = model.card.model.message_passing.cutoff
     positions = atoms.get_positions()
-    distances = np.linalg.norm(positions[:, None] - positions, axis=-1)
-    assert distances.max() > model.card.model.message_passing.cutoff
-    calls = []
-    monkeypatch.setattr(
-        compiled_module, "within_cutoff", lambda graph, cutoff: calls.append(cutoff) or graph
-    )
-    advance = compiled_module._advance.__wrapped__
-    # Another function, because compiled ones are kept by the function.
-    fresh = eqx.filter_jit(lambda *arguments: advance(*arguments))
-    monkeypatch.setattr(compiled_module, "_advance", fresh)
-    assert_same(make_engine(model, atoms, DynamicsConfig()).state, masked, 1e-12)
-    assert calls
+    assert np.linalg.norm(positions[:, None] - positions, axis=-1).max() > cutoff
+    with jax.enable_x64(True):
+        network = cast(model.network, np.float64)
+        graph = Graph.from_ase(atoms, cutoff, dtype=np.float64)
+        assert graph.neighbor_mask.sum() < len(atoms) * (len(atoms) - 1)
+        expected = eqx.filter_jit(energy_and_forces)(network, graph)
+    state = make_engine(model, atoms, DynamicsConfig(), dtype="float64").state
+    np.testing.assert_allclose(state.forces, expected.forces, atol=1e-10)
 
 
 def test_time_can_be_turned_back(model: efa_zoo.Potential, atoms: Atoms) -> None:

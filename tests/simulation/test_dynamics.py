@@ -11,7 +11,7 @@ from pathlib import Path
 import equinox as eqx
 import numpy as np
 import pytest
-from ase import Atoms
+from ase import Atoms, units
 from ase.constraints import FixAtoms, FixBondLength
 from toys import read_all
 
@@ -77,6 +77,29 @@ def test_both_engines_go_the_same_way(
     logs = [read_log(result.log) for result in results]
     for name, values in logs[0].items():
         np.testing.assert_allclose(values, logs[1][name], atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "ase"])
+def test_a_molecule_that_drifts_and_turns_is_as_hot_as_all_its_motions(
+    model: efa_zoo.Potential, tmp_path: Path, engine: str
+) -> None:
+    # A rigid body: with nine degrees of freedom, 9/2 k T are M v^2/2 and the energy of rotation.
+    water = Atoms("OH2", [[0, 0, 0.12], [0.76, 0, -0.48], [-0.76, 0, -0.48]], info={"charge": 0})
+    masses, height, reach, drift, turn = water.get_masses(), 0.6, 0.76, 0.05, 0.1
+    inertia = masses[0] * masses[1:].sum() / masses.sum() * height**2  # about x
+    center = water.get_center_of_mass()
+    water.set_velocities(np.cross((turn, 0, 0), water.positions - center) + np.array((drift, 0, 0)))
+    kinetic = 0.5 * masses.sum() * drift**2 + 0.5 * inertia * turn**2
+    config = DynamicsConfig(engine=engine, steps=10)
+    log = read_log(run_dynamics(model, water, config, tmp_path / "run.extxyz").log)
+    assert log["temperature_K"][0] == pytest.approx(2 * kinetic / (9 * units.kB), rel=1e-6)
+    # Turning about z without drift: the hydrogens lie away from the axis, and 3 of 9 are at rest.
+    still = water.copy()
+    spread = 2 * masses[1] * reach**2
+    still.set_velocities(np.cross((0, 0, turn), water.positions - center))
+    log = read_log(run_dynamics(model, still, config, tmp_path / "turning.extxyz").log)
+    expected = spread * turn**2 / (6 * units.kB)
+    assert log["temperature_K"][0] == pytest.approx(expected, rel=1e-6)
 
 
 class Interrupted(Exception):

@@ -31,6 +31,46 @@ def test_a_free_molecule_neither_moves_nor_turns_as_a_whole(atoms: Atoms, freedo
     assert not atoms.get_momenta().any()
 
 
+def test_the_rounding_of_a_file_does_not_make_a_line_turn_about_itself() -> None:
+    rounded = LINE.copy()
+    rounded.positions += 1e-8 * np.random.default_rng(0).standard_normal((3, 3))
+    assert degrees_of_freedom(rounded, NVE) == 4
+    expected = initial_momenta(LINE, NVE)
+    np.testing.assert_allclose(initial_momenta(rounded, NVE), expected, atol=1e-6)
+
+
+def rigid(atoms: Atoms, drift: float, turning: float) -> np.ndarray:
+    """Momenta of a rigid body, in the order of magnitude of those at 300 K."""
+    places = atoms.get_positions() - atoms.get_center_of_mass()
+    turn = np.cross([0.3 * turning, -0.2 * turning, 0.5 * turning], places)
+    return atoms.get_masses()[:, None] * (np.array([drift, 0, 0.5 * drift]) + turn)
+
+
+@pytest.mark.parametrize(
+    ("atoms", "drift", "turning", "freedom"),
+    [
+        (WATER, 0.0, 0.0, 3),
+        (WATER, 0.05, 0.0, 6),
+        (WATER, 0.0, 0.1, 6),
+        (WATER, 0.05, 0.1, 9),
+        (WATER, 1e-9, 1e-9, 3),
+        (LINE, 0.05, 0.0, 7),
+        (LINE, 0.0, 0.1, 6),
+        (LINE, 0.05, 0.1, 9),
+        (ATOM, 0.05, 0.0, 3),
+    ],
+)
+def test_motions_as_a_whole_count_where_given_momenta_have_them(
+    atoms: Atoms, drift: float, turning: float, freedom: int
+) -> None:
+    moving = atoms.copy()
+    moving.set_momenta(initial_momenta(atoms, NVE) + rigid(atoms, drift, turning))
+    assert degrees_of_freedom(moving, DynamicsConfig()) == freedom
+    # Drawn velocities have none of them, and the thermostat moves all.
+    assert degrees_of_freedom(moving, NVE) == degrees_of_freedom(atoms, NVE)
+    assert degrees_of_freedom(moving, NVT) == 3 * len(atoms)
+
+
 def test_fixed_atoms_stay_and_the_others_are_as_warm_as_wished() -> None:
     atoms = WATER.copy()
     atoms.set_constraint(FixAtoms([0]))

@@ -16,7 +16,7 @@ from jaxtyping import TypeCheckError
 
 from efa_zoo.base.contracts import CONTRACTS
 from efa_zoo.base.errors import InputError
-from efa_zoo.structures.graph import Graph, check_molecule, stack
+from efa_zoo.structures.graph import Graph, check_graph, stack
 from efa_zoo.structures.neighbors import neighbor_matrix
 
 _NUMBERS = [8, 1, 1]
@@ -146,10 +146,10 @@ def test_wrong_batches_are_refused() -> None:
 @pytest.mark.skipif(not CONTRACTS, reason="contracts are off")
 def test_the_contract_of_one_molecule_names_the_leaf() -> None:
     graph = Graph.from_arrays(_NUMBERS, _POSITIONS, 1.2)
-    check_molecule(graph)
-    check_molecule(jax.tree.map(lambda leaf: leaf[0], stack([graph, graph])))
+    check_graph(graph)
+    check_graph(jax.tree.map(lambda leaf: leaf[0], stack([graph, graph])))
     with pytest.raises(TypeCheckError, match="atomic_numbers"):
-        check_molecule(stack([graph, graph]))
+        check_graph(stack([graph, graph]))
     wrong = {
         "atomic_numbers": np.zeros(3, np.float32),
         "positions": np.zeros((3, 2), np.float32),
@@ -161,4 +161,4 @@ def test_the_contract_of_one_molecule_names_the_leaf() -> None:
     for name, leaf in wrong.items():
         fields = {field: getattr(graph, field) for field in wrong}
         with pytest.raises(TypeCheckError, match=name):
-            check_molecule(Graph(**(fields | {name: leaf})))
+            check_graph(Graph(**(fields | {name: leaf})))

@@ -22,6 +22,7 @@ from efa_zoo.base.config import (
     MessagePassingConfig,
     ModelConfig,
     TrainingConfig,
+    Waves,
 )
 from efa_zoo.base.errors import DataError, TrainingError
 from efa_zoo.models.mpnn import EnergyModel
@@ -159,7 +160,9 @@ def test_the_network_resumes_bit_for_bit(tmp_path: Path) -> None:
         iterations=1,
         highest_atomic_number=9,
         message_passing=MessagePassingConfig(cutoff=4.0, degree=0, num_radial=2),
-        attention=AttentionConfig(evaluation="exact", frequencies=FrequencyConfig(trainable=True)),
+        attention=AttentionConfig(
+            evaluation="exact", kernel=Waves(frequencies=FrequencyConfig(trainable=True))
+        ),
     )
     model = filled(EnergyModel, config)
     recipe = TrainingConfig(

@@ -28,11 +28,11 @@ _predict = eqx.filter_jit(
 
 def _residuals(model: EnergyModel, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
     """Residuals of true molecules' energies and of true atoms' force components."""
-    atomic, forces = _predict(model, batch.graph)
+    outputs = _predict(model, batch.graph)
     true_molecules = np.asarray(batch.molecule_mask)
     true_atoms = np.asarray(batch.graph.atomic_numbers) > 0
-    energy = np.asarray(atomic).sum(axis=1) - batch.energy
-    return energy[true_molecules], (np.asarray(forces) - batch.forces)[true_atoms].ravel()
+    energy = np.asarray(outputs.energy) - batch.energy
+    return energy[true_molecules], (np.asarray(outputs.forces) - batch.forces)[true_atoms].ravel()
 
 
 def test_squared_loss(x64: None) -> None:

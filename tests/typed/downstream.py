@@ -19,9 +19,17 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import efa_zoo
-from efa_zoo import AttentionConfig, EnergyModel, Graph, ModelConfig, Potential, Prediction
+from efa_zoo import (
+    AttentionConfig,
+    EnergyModel,
+    Graph,
+    ModelConfig,
+    Outputs,
+    Potential,
+    Prediction,
+)
 from efa_zoo.attention import EuclideanFastAttention
-from efa_zoo.base.config import FrequencyConfig, MessagePassingConfig, TrainingConfig
+from efa_zoo.base.config import FrequencyConfig, MessagePassingConfig, TrainingConfig, Waves
 from efa_zoo.models.energy import energy_and_forces
 from efa_zoo.nn import MLP, Dense, Embed, MessagePass
 from efa_zoo.nn.coupling import Irreps
@@ -40,7 +48,9 @@ SMALL = ModelConfig(
     iterations=1,
     highest_atomic_number=9,
     message_passing=MessagePassingConfig(cutoff=4.0, degree=1, num_radial=3),
-    attention=AttentionConfig(evaluation="exact", frequencies=FrequencyConfig(max_length=20.0)),
+    attention=AttentionConfig(
+        evaluation="exact", kernel=Waves(frequencies=FrequencyConfig(max_length=20.0))
+    ),
 )
 SHORT = TrainingConfig(steps=10, warmup_steps=2, batch_size=1)
 
@@ -109,7 +119,7 @@ def predict(name: str, graphs: Sequence[Graph]) -> tuple[float, list[str]]:
     return assert_type(one.energy, float), refused
 
 
-def energies(name: str, graph: Graph) -> tuple[Float[Array, " atoms"], Float[Array, "atoms 3"]]:
+def energies(name: str, graph: Graph) -> Outputs:
     """Use the network as the function that it is."""
     network = assert_type(efa_zoo.load(name).network, EnergyModel)
     return energy_and_forces(network, graph)
@@ -170,7 +180,7 @@ def list_in_place_of_an_array(layer: Dense) -> Array:
     return layer([[[0.0, 0.0, 0.0, 0.0]]])  # pyright: ignore[reportArgumentType]
 
 
-def positions_in_place_of_a_molecule(network: EnergyModel, graph: Graph) -> Array:
+def positions_in_place_of_a_molecule(network: EnergyModel, graph: Graph) -> Outputs:
     return network(graph.positions)  # pyright: ignore[reportArgumentType]
 
 
@@ -219,5 +229,5 @@ def numbers_as_floats(embed: Embed, graph: Graph) -> Array:
     return embed(array(graph.positions)[:, 0])
 
 
-def batch_without_vmap(network: EnergyModel, batch: Graph) -> Array:
+def batch_without_vmap(network: EnergyModel, batch: Graph) -> Outputs:
     return network(batch)

@@ -37,7 +37,7 @@ def long_range_errors(
         curves: points of rigid scans.
 
     Returns:
-        `Evaluation.long_range`.
+        `Evaluation.long_range`, of what there is in the range only.
     """
     low, high = _LONG_RANGE
     chosen = [s for s in test if low <= s.separation <= high]
@@ -47,6 +47,8 @@ def long_range_errors(
     parts = {"all": charged >= 0} | {name: charged == i for i, name in enumerate(CHARGES)}
     table = {}
     for name, members in parts.items():
+        if not members.any():
+            continue
         rms, rmse = (float(np.sqrt((x[members] ** 2).mean())) for x in (label, error))
         table[name] = {"count": int(members.sum()), "rms": rms, "rmse": rmse, "ratio": rmse / rms}
 
@@ -55,6 +57,8 @@ def long_range_errors(
         if low <= s.separation <= high:
             scans[s.curve].append(s)
     whole = [s for scan in scans.values() if len(scan) > len(_POWERS) for s in scan]
+    if not whole:
+        return table
     predicted = _interaction_energies(potential, whole)
     pairs = _group(whole, predicted, lambda s: s.curve)
     coefficients = [

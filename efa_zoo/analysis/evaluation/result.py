@@ -23,7 +23,8 @@ class Evaluation:
             charges of the two: `count`, root mean square of the label and of the error (`rms`,
             `rmse`, eV) and their `ratio`; in `scans` the number of rigid scans and the
             `correlation` between model and label of the coefficients of Σ c_n r^-n, n = 1…6.
-            Empty where the data have no scans of two molecules.
+            Without pairs of a kind, or scans of more than six points, in the range, there is no
+            such entry; all is empty where the data have no scans of two molecules.
         elements: split, then symbol of an element, then `count` of its atoms, `force_mae` and
             `force_rmse` (eV/Å).
     """
@@ -65,15 +66,16 @@ class Evaluation:
                 f"{'ratio':>12}"
             )
             for part in ("all", *CHARGES):
-                row = self.long_range[part]
+                if (row := self.long_range.get(part)) is None:
+                    continue
                 label = part if part == "all" else f"  {part}"
                 lines.append(
                     f"{label:28}{row['count']:11.0f}{1e3 * row['rms']:12.2f}"
                     f"{1e3 * row['rmse']:9.2f}{100 * row['ratio']:11.1f}%"
                 )
-            scans = self.long_range["scans"]
-            lines.append(
-                "coefficients of Σ c_n r^-n (n = 1 to 6): Pearson correlation "
-                f"{scans['correlation']:.3f} over {scans['count']:.0f} scans"
-            )
+            if (scans := self.long_range.get("scans")) is not None:
+                lines.append(
+                    "coefficients of Σ c_n r^-n (n = 1 to 6): Pearson correlation "
+                    f"{scans['correlation']:.3f} over {scans['count']:.0f} scans"
+                )
         return "\n".join(lines)

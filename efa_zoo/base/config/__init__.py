@@ -3,13 +3,19 @@
 A zoo file's tables are read by `from_table`; `to_table` is its inverse.
 """
 
+from efa_zoo.base.config.kernels import (
+    Coulomb,
+    FrequencyConfig,
+    KernelConfig,
+    Waves,
+    WindowedWaves,
+)
 from efa_zoo.base.config.network import (
     ACTIVATIONS,
     CUTOFF_FUNCTIONS,
     RADIAL_BASES,
     AttentionConfig,
     Evaluation,
-    FrequencyConfig,
     IntegrationConfig,
     MessagePassingConfig,
     ModelConfig,
@@ -22,12 +28,16 @@ __all__ = [
     "CUTOFF_FUNCTIONS",
     "RADIAL_BASES",
     "AttentionConfig",
+    "Coulomb",
     "Evaluation",
     "FrequencyConfig",
     "IntegrationConfig",
+    "KernelConfig",
     "MessagePassingConfig",
     "ModelConfig",
     "TrainingConfig",
+    "Waves",
+    "WindowedWaves",
     "from_table",
     "to_table",
 ]

@@ -7,6 +7,7 @@ import typing
 from dataclasses import dataclass
 from typing import Literal
 
+from efa_zoo.base.config.kernels import KernelConfig, Waves
 from efa_zoo.base.config.tables import check, check_at_least, check_choice, check_positive
 
 __all__ = [
@@ -14,7 +15,6 @@ __all__ = [
     "CUTOFF_FUNCTIONS",
     "RADIAL_BASES",
     "AttentionConfig",
-    "FrequencyConfig",
     "IntegrationConfig",
     "MessagePassingConfig",
     "ModelConfig",
@@ -81,53 +81,6 @@ class MessagePassingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrequencyConfig:
-    """Frequencies of the rotary encoding, evenly spaced from 0 to max_frequency / max_length.
-
-    Attributes:
-        max_frequency: phase (radians) that the highest frequency reaches over `max_length`,
-            above 0.
-        max_length: longest distance expected between two atoms, in Å, above 0.
-        trainable: the frequencies are parameters.
-    """
-
-    max_frequency: float = math.pi
-    max_length: float = 10.0
-    trainable: bool = False
-
-    def __post_init__(self) -> None:
-        check_positive("max_frequency", self.max_frequency)
-        check_positive("max_length", self.max_length)
-
-    @classmethod
-    def for_distance(
-        cls, distance: float, num_frequencies: int, *, trainable: bool = False
-    ) -> FrequencyConfig:
-        """Frequencies whose waves add up to 1/r, or any smooth function, over a distance.
-
-        Evenly spaced waves repeat after r = 2π / Δω, and 1/r = Δω/π (1 + 2 Σ sinc(k Δω r)) up to
-        there (Poisson's sum). The spacing Δω = 2π / (1.25 distance) leaves a margin. A wider one
-        makes atoms that are far apart look close; a narrower one gives waves that differ little,
-        of which training has to add large amounts of opposite sign.
-
-        Args:
-            distance: longest distance between two atoms that the network is to know, in Å, above 0.
-            num_frequencies: half of `AttentionConfig.query_key_features`, at least 2.
-            trainable: the frequencies are parameters.
-
-        Returns:
-            Settings with `max_length` equal to the distance.
-
-        Raises:
-            ConfigError: a number is out of its range.
-        """
-        check_positive("distance", distance)
-        check_at_least("num_frequencies", num_frequencies, 2)
-        highest = 2 * math.pi / 1.25 * (num_frequencies - 1)
-        return cls(max_frequency=highest, max_length=distance, trainable=trainable)
-
-
-@dataclass(frozen=True, kw_only=True)
 class IntegrationConfig:
     """Tensor integration: attention along u is coupled with the spherical harmonics of u.
 
@@ -173,13 +126,15 @@ class AttentionConfig:
         value_pseudotensors: keep (True) or drop (False) them, None does as the input.
         project: trainable projections to query, key and value.
         activation: gated activation on query and key, one of `ACTIVATIONS`.
-        frequencies: frequencies of the rotary encoding.
+        kernel: how the distance of two atoms counts, `Waves`, `WindowedWaves` or `Coulomb`.
         integration: tensor integration, None integrates the scalar kernel.
         evaluation: "exact" sums over pairs, "quadrature" over directions, "auto" takes the
-            cheaper one for the static number of atoms.
-        grid: number of Lebedev points, None picks the smallest grid within `tolerance`.
+            cheaper one for the static number of atoms. Windowed waves and Coulomb kernels of
+            trainable widths have no quadrature.
+        grid: number of Lebedev points of the waves, None picks the smallest grid within
+            `tolerance`.
         tolerance: largest quadrature error of the kernel over distances to `max_length`, 1e-8 to
-            1e-3; inf takes a given grid as it is.
+            1e-3, of what the kernel is at most; inf takes a given grid as it is.
     """
 
     query_key_features: int | None = None
@@ -190,7 +145,7 @@ class AttentionConfig:
     value_pseudotensors: bool | None = None
     project: bool = True
     activation: str = "identity"
-    frequencies: FrequencyConfig = FrequencyConfig()
+    kernel: KernelConfig = Waves()  # noqa: RUF009, it is frozen
     integration: IntegrationConfig | None = None
     evaluation: Evaluation = "auto"
     grid: int | None = None
@@ -232,6 +187,19 @@ class AttentionConfig:
                 "grid",
                 self.grid,
                 "none, because exact evaluation needs no grid",
+            )
+            check(
+                isinstance(self.kernel, Waves),
+                "grid",
+                self.grid,
+                f"none, because it is for waves, and the kernel is {self.kernel.kind}",
+            )
+        if self.evaluation == "quadrature":
+            check(
+                isinstance(self.kernel, Waves),
+                "evaluation",
+                self.evaluation,
+                f'"exact" or "auto", because there is no quadrature for {self.kernel.kind}',
             )
 
 

@@ -57,6 +57,9 @@ _T = TypeVar("_T")
 def from_table(cls: type[_T], table: Mapping[str, object], where: str = "") -> _T:
     """Build a configuration dataclass from a TOML table, recursively.
 
+    A dataclass with a class attribute `kind` is one of several that a field takes: its table names
+    it by that key, and the others of the union are told apart by theirs.
+
     Args:
         cls: a dataclass of this module, or one made of the same kinds of fields.
         table: keys and values as `tomllib` reads them.
@@ -72,6 +75,10 @@ def from_table(cls: type[_T], table: Mapping[str, object], where: str = "") -> _
     path = where or "the top level"
     if not isinstance(table, Mapping):
         raise ConfigError(f"{path}: got {table!r}, expected a table")
+    kind = getattr(cls, "kind", None)
+    if kind is not None:
+        check_choice(f"{where}.kind" if where else "kind", table.get("kind"), (kind,))
+        table = {key: value for key, value in table.items() if key != "kind"}
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
     for key in table:
@@ -103,6 +110,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             return None
         if len(options) == 1:
             return _convert(options[0], value, where)
+        if all(hasattr(option, "kind") for option in options):
+            chosen = _of_kind(options, value, where)
+            return from_table(chosen, typing.cast("Mapping[str, Any]", value), where)
     if origin is Literal:
         check_choice(where, value, arguments)
         return value
@@ -128,6 +138,17 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     return value
 
 
+def _of_kind(options: list[type], table: Any, where: str) -> type:
+    """The dataclass of a union that a table names."""
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{where}: got {table!r}, expected a table")
+    kinds = {typing.cast("str", getattr(option, "kind")): option for option in options}  # noqa: B009
+    if "kind" not in table:
+        raise ConfigError(f"{where}: missing key 'kind', expected one of {', '.join(kinds)}")
+    check_choice(f"{where}.kind", table["kind"], tuple(kinds))
+    return kinds[table["kind"]]
+
+
 _TYPE_NAMES: dict[type, str] = {
     bool: "true or false",
     int: "an integer",
@@ -138,7 +159,8 @@ _TYPE_NAMES: dict[type, str] = {
 
 def to_table(config: DataclassInstance) -> dict[str, JSON]:
     """The TOML table of a configuration dataclass; fields that are None are left out."""
-    return {
+    kind = getattr(config, "kind", None)
+    return ({} if kind is None else {"kind": kind}) | {
         field.name: _plain(getattr(config, field.name))
         for field in dataclasses.fields(config)
         if getattr(config, field.name) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import zipfile
 from collections.abc import Sequence
@@ -63,9 +64,10 @@ def write(
         archive.writestr(PROGRAM, program)
 
 
-def read(path: Path) -> tuple[dict[str, Any], bytes]:
+def read(path: Path, content: bytes) -> tuple[dict[str, Any], bytes]:
+    """Read manifest and program from the bytes of a file, which is named in messages only."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = archive.namelist()
             if sorted(names) != [MANIFEST, PROGRAM]:
                 raise ExportError(

@@ -172,7 +172,7 @@ def load_exported(path: str | PathLike[str], *, sha256: str | None = None) -> Ex
         raise ExportError(
             f"{path}: the file has SHA-256 {hashlib.sha256(content).hexdigest()}, expected {sha256}"
         )
-    manifest, program = _archive.read(path)
+    manifest, program = _archive.read(path, content)
     try:
         card = from_table(Card, manifest["card"])
         dtype, platforms = manifest["dtype"], tuple(manifest["platforms"])

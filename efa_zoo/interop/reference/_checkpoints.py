@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import tomlkit
 
-from efa_zoo.base.config import Evaluation, ModelConfig, from_table, to_table
+from efa_zoo.base.config import Evaluation, ModelConfig, Waves, from_table, to_table
 from efa_zoo.base.errors import ConfigError, WeightsError
 from efa_zoo.base.files import write_atomically
 from efa_zoo.interop.reference._networks import energy_model
@@ -223,4 +223,6 @@ def _domain(network: EnergyModel) -> dict[str, Any]:
 def _longest_distance(config: ModelConfig) -> float:
     if config.attention is None or config.emulate_attention:
         return _NO_LIMIT
-    return config.attention.frequencies.max_length
+    kernel = config.attention.kernel
+    assert isinstance(kernel, Waves)
+    return kernel.frequencies.max_length

@@ -13,13 +13,13 @@ from jaxtyping import Array, Bool, Float
 from efa_zoo.attention.integration import TensorIntegration
 from efa_zoo.attention.module import EuclideanFastAttention
 from efa_zoo.attention.rotary import FrequencyFunction
-from efa_zoo.base.config import AttentionConfig, Evaluation
+from efa_zoo.base.config import AttentionConfig, Evaluation, Waves
 from efa_zoo.base.errors import WeightsError
+from efa_zoo.interop.reference._names import reference_names
 from efa_zoo.interop.reference._options import (
     AttentionOptions,
     ModelOptions,
     TensorIntegrationOptions,
-    reference_names,
 )
 from efa_zoo.interop.reference._parameters import (
     Leaves,
@@ -127,7 +127,7 @@ def attention(
     leaves = flatten(params)
     if ours.project:
         return _attention(leaves, ours, function, *dense_input(leaves, "Dense_0"))
-    names = ["frequencies"] if ours.frequencies.trainable else []
+    names = ["frequencies"] if _has_trainable_frequencies(ours) else []
     if ours.integration is not None and ours.integration.trainable:
         names.append("TensorIntegration_0/kernel")
     check(leaves, dict.fromkeys(names))
@@ -198,6 +198,10 @@ def energy_model(
     with reference_names("network"), reference_names("attention"):
         network = eqx.filter_eval_shape(EnergyModel, ours, key=jax.random.key(0))
     return make(model_recipe(network), flatten(params))
+
+
+def _has_trainable_frequencies(config: AttentionConfig) -> bool:
+    return isinstance(config.kernel, Waves) and config.kernel.frequencies.trainable
 
 
 def _attention(

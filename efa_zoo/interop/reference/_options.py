@@ -2,102 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-import e3x
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.lax import PrecisionLike
 
-from efa_zoo.attention.grids import lebedev_rules
 from efa_zoo.attention.rotary import FrequencyFunction, linear_frequencies
 from efa_zoo.base.config import (
-    ACTIVATIONS,
     AttentionConfig,
     Evaluation,
     FrequencyConfig,
     IntegrationConfig,
     MessagePassingConfig,
     ModelConfig,
-    from_table,
+    Waves,
 )
 from efa_zoo.base.errors import ConfigError
+from efa_zoo.interop.reference._names import NETWORK_NAMES, reference_names
+from efa_zoo.interop.reference._values import (
+    activation_name,
+    float_dtype,
+    lebedev_rule,
+    read,
+    required,
+)
 
-__all__ = [
-    "AttentionOptions",
-    "ModelOptions",
-    "TensorIntegrationOptions",
-    "reference_names",
-]
-
-_T = TypeVar("_T")
-
-# Names of our fields in messages, and of the reference's options that they come from.
-_ATTENTION_NAMES = {
-    "query_key_features": "num_features_qk",
-    "value_features": "num_features_v",
-    "query_key_degree": "max_degree_qk",
-    "value_degree": "max_degree_v",
-    "activation": "activation_fn",
-    "max_frequency": "epe_max_frequency",
-    "max_length": "epe_max_length",
-    "spherical_degree": "ti_max_degree_sph",
-    "degree": "ti_max_degree",
-    "degree_constants": "ti_degree_scaling_constants",
-    "frequency_function": "epe_frequencies_init_fn",
-}
-_MODEL_NAMES = {
-    "features": "num_features",
-    "iterations": "num_iterations",
-    "degree": "mp_max_degree",
-    "num_radial": "mp_num_basis_fn",
-    "radial_basis": "radial_basis_fn",
-    "cutoff_function": "cutoff_fn",
-    "attention_degree": "era_max_degree",
-    "residual_mlps": "num_post_residual_mlps",
-}
-_INTEGRATION_NAMES = {"degree": "max_degree"}
-# Options of the attention module, and of the network that hands them to it.
-_NETWORK_NAMES = {
-    "lebedev_num": "era_lebedev_num",
-    "num_features_qk": "era_qk_num_features",
-    "num_features_v": "era_v_num_features",
-    "activation_fn": "era_activation_fn",
-    "tensor_integration": "era_tensor_integration",
-    "ti_max_degree_sph": "era_ti_max_degree_sph",
-    "ti_max_degree": "era_ti_max_degree",
-    "ti_parametrize_coupling_paths": "era_ti_parametrize_coupling_paths",
-    "ti_degree_scaling_constants": "era_ti_degree_scaling_constants",
-    "epe_num_frequencies": "era_num_frequencies",
-    "epe_max_frequency": "era_max_frequency",
-    "epe_max_length": "era_max_length",
-}
-
-
-@contextlib.contextmanager
-def reference_names(kind: str) -> Generator[None]:
-    """Name the reference's options instead of our fields in a `ConfigError` of the block.
-
-    Args:
-        kind: whose options: "attention", "integration", "model", or "network" for the options of
-            the attention that a model hands on.
-    """
-    names = {
-        "attention": _ATTENTION_NAMES,
-        "integration": _INTEGRATION_NAMES,
-        "model": _MODEL_NAMES,
-        "network": _NETWORK_NAMES,
-    }[kind]
-    try:
-        yield
-    except ConfigError as error:
-        field, separator, rest = str(error).partition(": ")
-        raise ConfigError(f"{names.get(field, field)}{separator}{rest}") from None
+__all__ = ["AttentionOptions", "ModelOptions", "TensorIntegrationOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +66,8 @@ class AttentionOptions:
     param_dtype: object = None
 
     def __post_init__(self) -> None:
-        _float_dtype("param_dtype", self.param_dtype)
-        _activation_name("activation_fn", self.activation_fn)
+        float_dtype("param_dtype", self.param_dtype)
+        activation_name("activation_fn", self.activation_fn)
         function = self.epe_frequencies_init_fn
         if function is not None and not callable(function):
             raise ConfigError(
@@ -155,7 +89,7 @@ class AttentionOptions:
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> AttentionOptions:
         """Read the keywords; raises ConfigError."""
-        return _read(cls, config)
+        return read(cls, config)
 
     def to_config(self, evaluation: Evaluation) -> AttentionConfig:
         """The configuration of our layer; raises ConfigError."""
@@ -170,14 +104,14 @@ class AttentionOptions:
                     degree_constants=self.ti_degree_scaling_constants,
                 )
             frequencies = FrequencyConfig(
-                max_frequency=_required("epe_max_frequency", self.epe_max_frequency),
-                max_length=_required("epe_max_length", self.epe_max_length),
+                max_frequency=required("epe_max_frequency", self.epe_max_frequency),
+                max_length=required("epe_max_length", self.epe_max_length),
                 trainable=bool(self.epe_frequencies_trainable),
             )
             grid: dict[str, Any] = {}
             if evaluation != "exact":
-                points = _required("lebedev_num", self.lebedev_num)
-                grid = {"grid": _lebedev_rule(points), "tolerance": math.inf}
+                points = required("lebedev_num", self.lebedev_num)
+                grid = {"grid": lebedev_rule(points), "tolerance": math.inf}
             return AttentionConfig(
                 query_key_features=self.num_features_qk,
                 value_features=self.num_features_v,
@@ -186,8 +120,8 @@ class AttentionOptions:
                 query_key_pseudotensors=self.include_pseudotensors_qk,
                 value_pseudotensors=self.include_pseudotensors_v,
                 project=bool(self.parametrized),
-                activation=_activation_name("activation_fn", self.activation_fn),
-                frequencies=frequencies,
+                activation=activation_name("activation_fn", self.activation_fn),
+                kernel=Waves(frequencies=frequencies),
                 integration=integration,
                 evaluation=evaluation,
                 **grid,
@@ -220,8 +154,8 @@ class TensorIntegrationOptions:
     parametrize_coupling_paths: bool | None = False
 
     def __post_init__(self) -> None:
-        _float_dtype("dtype", self.dtype)
-        _float_dtype("param_dtype", self.param_dtype)
+        float_dtype("dtype", self.dtype)
+        float_dtype("param_dtype", self.param_dtype)
         if not self.cartesian_order:
             raise ConfigError(
                 f"cartesian_order: got {self.cartesian_order!r}, expected true, the only order of "
@@ -243,12 +177,12 @@ class TensorIntegrationOptions:
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> TensorIntegrationOptions:
         """Read the keywords; raises ConfigError."""
-        return _read(cls, config)
+        return read(cls, config)
 
     @property
     def kernel_dtype(self) -> np.dtype | None:
         """Floating-point type that the kernel is rounded to, if any."""
-        return _float_dtype("dtype", self.dtype)
+        return float_dtype("dtype", self.dtype)
 
     @property
     def lax_precision(self) -> PrecisionLike:
@@ -297,14 +231,14 @@ class ModelOptions:
     zmax: int = 118
 
     def __post_init__(self) -> None:
-        _activation_name("era_activation_fn", self.era_activation_fn)
+        activation_name("era_activation_fn", self.era_activation_fn)
         if not 2 <= self.zmax <= 119:
             raise ConfigError(f"zmax: got {self.zmax}, expected 2 to 119")
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> ModelOptions:
         """Read the keywords; raises ConfigError."""
-        return _read(cls, config)
+        return read(cls, config)
 
     def to_config(self, evaluation: Evaluation) -> ModelConfig:
         """The configuration of our network; raises ConfigError.
@@ -351,7 +285,7 @@ class ModelOptions:
         if self.emulate_era_block:
             return AttentionConfig()
         with reference_names("network"):
-            values = {name: getattr(self, source) for name, source in _NETWORK_NAMES.items()}
+            values = {name: getattr(self, source) for name, source in NETWORK_NAMES.items()}
             return AttentionOptions(**values).to_config(evaluation)
 
 
@@ -367,54 +301,3 @@ class _ReferenceFrequencies:
         return self.function(
             None, self.num_frequencies, 2 * number, config.max_frequency, config.max_length, dtype
         )
-
-
-def _read(cls: type[_T], config: Mapping[str, Any]) -> _T:
-    if not isinstance(config, Mapping):
-        raise ConfigError(f"config: got {config!r}, expected a mapping of keywords")
-    return from_table(cls, {name: _plain(value) for name, value in config.items()}, "config")
-
-
-def _plain(value: Any) -> Any:
-    """Python numbers and lists in place of NumPy's, JAX's and other sequences."""
-    if isinstance(value, np.ndarray | np.generic | jax.Array):
-        return value.tolist()
-    if isinstance(value, range | set | frozenset):
-        return sorted(value)
-    return value
-
-
-def _required(name: str, value: _T | None) -> _T:
-    if value is None:
-        raise ConfigError(f"{name}: missing, expected a number")
-    return value
-
-
-def _lebedev_rule(wanted: int) -> int:
-    """The rule that e3x takes: the largest one of at most this many points."""
-    rules = lebedev_rules()
-    return max((rule for rule in rules if rule <= wanted), default=rules[0])
-
-
-def _activation_name(option: str, activation: object) -> str:
-    """Name of an activation of e3x given by name or as the function itself; None is none."""
-    if activation is None:
-        return "identity"
-    if isinstance(activation, str) and activation in ACTIVATIONS:
-        return activation
-    for name in ACTIVATIONS:
-        if name != "identity" and getattr(e3x.nn, name) is activation:
-            return name
-    raise ConfigError(f"{option}: got {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
-
-
-def _float_dtype(option: str, dtype: Any) -> np.dtype | None:
-    if dtype is None:
-        return None
-    try:
-        found = jnp.dtype(dtype)
-    except TypeError:
-        found = None
-    if found is None or not jnp.issubdtype(found, jnp.floating):
-        raise ConfigError(f"{option}: got {dtype!r}, expected the name of a floating-point type")
-    return found

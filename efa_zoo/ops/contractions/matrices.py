@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from efa_zoo.base.contracts import contract
-from efa_zoo.ops.contractions._bilinear import bilinear
+from efa_zoo.ops.contractions._bilinear import bilinear, has_explicit_axes
 
 __all__ = ["constant_product", "matrix_product"]
 
@@ -84,6 +84,8 @@ _product_transposed = bilinear(
 
 
 def _multiply_stack(constants: Array, stack: Array) -> Array:
+    if has_explicit_axes(stack):  # this product lies on the devices as the stack does
+        return jnp.einsum("oi,sif->sof", constants, stack, precision=jax.lax.Precision.HIGHEST)
     # One product for all of the stack would transpose the stack before and after.
     return _multiply(jnp.broadcast_to(constants, (stack.shape[0], *constants.shape)), stack)
 
@@ -96,6 +98,7 @@ _constant_product = bilinear(
     "constant_product",
     _multiply_stack,
     lambda constants, stack: (stack[0], constants[0], stack[2]),
+    operands=("constants", "stack"),
     to_first=_constants_transposed,
     to_second=lambda cotangent, constants, _: _constant_product(constants.T, cotangent),
     rows=(False, True),

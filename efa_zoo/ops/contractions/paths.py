@@ -85,8 +85,9 @@ def _compute_outputs(components: Array, weights: Array, *, segments: PathSegment
     found, filled = [], 0
     for start in [*sorted(sums), segments.num_outputs]:
         if start > filled:
-            shape = (components.shape[0], start - filled, components.shape[2])
-            found.append(jnp.zeros(shape, components.dtype))
+            # Zeros that lie on the devices of a mesh as the components do.
+            zero = jnp.zeros_like(components[:, :1])
+            found.append(jnp.repeat(zero, start - filled, axis=1))
         if start in sums:
             found.append(sums[start])
             filled = start + sizes[start]
@@ -111,6 +112,7 @@ _outputs = bilinear(
     "sum_paths",
     _compute_outputs,
     lambda components, weights, segments: (components[0], segments.num_outputs, components[2]),
+    operands=("components", "weights"),
     to_first=lambda y, _, w, segments: _components(y, w, segments=segments),
     to_second=lambda y, x, _, segments: _weights(x, y, segments=segments),
     rows=(True, False),
@@ -119,6 +121,7 @@ _components = bilinear(
     "sum_paths_to_components",
     _compute_components,
     lambda outputs, weights, segments: (outputs[0], segments.num_components, outputs[2]),
+    operands=("outputs", "weights"),
     to_first=lambda x, _, w, segments: _outputs(x, w, segments=segments),
     to_second=lambda x, y, _, segments: _weights(x, y, segments=segments),
     rows=(True, False),
@@ -127,6 +130,7 @@ _weights = bilinear(
     "sum_paths_to_weights",
     _compute_weights,
     lambda components, outputs, segments: (segments.num_paths, outputs[2]),
+    operands=("components", "outputs"),
     to_first=lambda w, _, y, segments: _components(y, w, segments=segments),
     to_second=lambda w, x, _, segments: _outputs(x, w, segments=segments),
     rows=(False, False),

@@ -1,0 +1,7 @@
+"""Kernels of attention: what a pair of atoms at a distance weighs, and the transforms of it."""
+
+from efa_zoo.attention.kernels.coulomb import CoulombKernel, coulomb_widths
+from efa_zoo.attention.kernels.kernel import Kernel
+from efa_zoo.attention.kernels.waves import WaveKernel, WindowedWaveKernel
+
+__all__ = ["CoulombKernel", "Kernel", "WaveKernel", "WindowedWaveKernel", "coulomb_widths"]

@@ -1,0 +1,45 @@
+"""What every kernel of attention is."""
+
+from __future__ import annotations
+
+import abc
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+__all__ = ["Kernel"]
+
+
+class Kernel(eqx.Module):
+    """What a pair of atoms weighs: one function of the distance for each frequency and degree.
+
+    The kernel of degree l at the displacement r from the attending to the attended atom is
+    i^l f_l(r²) R_lm(r), with the solid harmonics R_lm = r^l Y_lm in Racah's normalisation. All f_l
+    are smooth functions of r², so nothing is singular where atoms coincide. The real part goes with
+    the product q·k of two features of query and key, the imaginary part with their antisymmetric
+    product.
+    """
+
+    @property
+    @abc.abstractmethod
+    def parameters(self) -> Float[Array, " size"]:
+        """What tells the functions of one degree apart: frequencies or widths."""
+
+    @property
+    def size(self) -> int:
+        """How many functions there are of each degree: half the features of query and key."""
+        return self.parameters.shape[0]
+
+    @abc.abstractmethod
+    def fields(
+        self, squared_distances: Float[Array, "*shape"], degree: int
+    ) -> tuple[Float[Array, "{self.size} *shape"], ...]:
+        """Radial functions f_0 … f_L of all frequencies.
+
+        Args:
+            squared_distances: r² in Å².
+            degree: largest degree L.
+
+        Returns:
+            One array per degree, in Å^-l for waves and in Å^-(2l+1) for Coulomb's law.
+        """

@@ -1,0 +1,69 @@
+"""Waves averaged over all directions as kernels of attention, and waves in a window."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from efa_zoo.attention.kernels.kernel import Kernel
+from efa_zoo.base.contracts import contract
+from efa_zoo.ops.bessel import reduced_spherical_bessel_by_degree
+
+__all__ = ["WaveKernel", "WindowedWaveKernel"]
+
+
+class WaveKernel(Kernel):
+    """Waves averaged over all directions, i^l j_l(ωr) Y_lm(r/|r|).
+
+    Attributes:
+        frequencies: ω in 1/Å.
+    """
+
+    frequencies: Float[Array, " frequencies"]
+
+    @property
+    def parameters(self) -> Float[Array, " frequencies"]:
+        """Frequencies ω in 1/Å."""
+        return self.frequencies
+
+    @contract
+    def fields(
+        self, squared_distances: Float[Array, "*shape"], degree: int
+    ) -> tuple[Float[Array, "frequencies *shape"], ...]:
+        """Functions j_l(ωr)/r^l, in Å^-l."""
+        return _wave_fields(self.frequencies, squared_distances, degree)
+
+
+class WindowedWaveKernel(Kernel):
+    """Waves that a Gaussian window ends, i^l j_l(ωr) Y_lm(r/|r|) exp(-r²/2s²).
+
+    Attributes:
+        frequencies: ω in 1/Å.
+        width: s in Å.
+    """
+
+    frequencies: Float[Array, " frequencies"]
+    width: Float[Array, ""]
+
+    @property
+    def parameters(self) -> Float[Array, " frequencies"]:
+        """Frequencies ω in 1/Å."""
+        return self.frequencies
+
+    @contract
+    def fields(
+        self, squared_distances: Float[Array, "*shape"], degree: int
+    ) -> tuple[Float[Array, "frequencies *shape"], ...]:
+        """Functions j_l(ωr)/r^l exp(-r²/2s²), in Å^-l."""
+        window = jnp.exp(squared_distances * (-0.5 / self.width**2))
+        fields = _wave_fields(self.frequencies, squared_distances, degree)
+        return tuple(field * window for field in fields)
+
+
+def _wave_fields(frequencies: Array, squared_distances: Array, degree: int) -> tuple[Array, ...]:
+    """Functions ω^l g_l(ω² r²) with g_l(x²) = j_l(x)/x^l."""
+    frequencies = frequencies.reshape(-1, *(1 for _ in squared_distances.shape))
+    functions = reduced_spherical_bessel_by_degree(degree, squared_distances * frequencies**2)
+    return tuple(
+        frequencies**l * function if l else function for l, function in enumerate(functions)
+    )

@@ -1,0 +1,42 @@
+"""`efa-zoo data build`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from efa_zoo.cli._common import DataDir, Json, dump, flag, optional, print_
+
+
+def _name() -> Any:
+    from data_pipelines import BUILDERS
+
+    built = sorted(set(BUILDERS) - {"structures"})  # those are made of files
+    text = f"one of {', '.join(built)}; the size is full unless it is given"
+    return Annotated[str, arg(metavar="NAME[/SIZE]", help=text)]
+
+
+def run(
+    name: Annotated[Positional[Any], arg(constructor_factory=_name)],
+    /,
+    *,
+    data_dir: DataDir = None,
+    seed: Annotated[int | None, optional("INT", "another seed than the usual")] = None,
+    workers: Annotated[
+        int | None, optional("INT", "worker processes; default: one per core")
+    ] = None,
+    overwrite: Annotated[bool, flag("build again if it is there already")] = False,
+    json: Json = False,
+) -> None:
+    """Build a data set.
+
+    Examples:
+      efa-zoo data build dimers
+      efa-zoo data build clusters/atoms16 --data-dir data --workers 2
+    """
+    from data_pipelines import build
+
+    place = build(name, data_dir=data_dir, seed=seed, workers=workers, overwrite=overwrite)
+    facts = {"name": name, "folder": str(place)}
+    print_(dump(facts) if json else str(place))

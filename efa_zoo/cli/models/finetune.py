@@ -1,0 +1,113 @@
+"""`efa-zoo finetune`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+import efa_zoo
+from efa_zoo.cli._common import (
+    DataDir,
+    Json,
+    Name,
+    Reading,
+    Splitting,
+    dump,
+    flag,
+    optional,
+    print_,
+)
+
+
+def run(
+    name: Name,
+    /,
+    *,
+    data: Annotated[
+        str, arg(metavar="FILE", help="labelled structures: a file, or the name of a data set")
+    ],
+    out: Annotated[str, arg(metavar="DIR", help="folder of the run and of the new model")],
+    reading: Reading,
+    splitting: Splitting,
+    level_of_theory: Annotated[
+        str | None, optional("TEXT", "method of the new labels; default: the model's")
+    ] = None,
+    references: Annotated[
+        Literal["keep", "refit"] | None,
+        optional(
+            "{keep,refit}",
+            "energies of the elements: keep the model's, or fit them to the new labels; default: "
+            "fit where the levels of theory differ, or else where the model is far off",
+        ),
+    ] = None,
+    replay: Annotated[
+        float,
+        arg(metavar="SHARE", help="of each epoch that is the model's own training data; 0: none"),
+    ] = 0.5,
+    freeze: Annotated[
+        tuple[str, ...],
+        optional("PATTERN...", "parameters that stay, such as 'embedding.*' 'interactions.0.*'"),
+    ] = (),
+    steps: Annotated[int, arg(metavar="INT", help="number of optimiser steps")] = 6000,
+    learning_rate: Annotated[
+        float | None, optional("FLOAT", "peak learning rate, that of the readout; default: 0.002")
+    ] = None,
+    body_rate: Annotated[
+        float | None,
+        optional("FLOAT", "rate of everything else, as a fraction of it; default: 0.5"),
+    ] = None,
+    batch_size: Annotated[int | None, optional("INT", "structures in a batch; default: 16")] = None,
+    patience: Annotated[
+        int | None,
+        optional(
+            "INT",
+            "stop after so many validations in a row (of 20) without a better one; default: 10",
+        ),
+    ] = None,
+    seed: Annotated[int, arg(metavar="INT", help="of the order of the structures")] = 0,
+    model_name: Annotated[
+        str | None, optional("NAME", "of the new model; default: that of the folder")
+    ] = None,
+    resume: Annotated[bool, flag("go on from the last checkpoint in the folder")] = False,
+    json: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Fine-tune a model on structures of your own.
+
+    Examples:
+      efa-zoo data pair chloride formate --count 250 --out pair.extxyz
+      efa-zoo finetune mpnn_efa_dimers --data pair.extxyz --out tuned
+      efa-zoo finetune mpnn_efa_dimers --data md.npz --out tuned --replay 0 --freeze 'embedding.*'
+    """
+    efa_zoo.card(name)  # a wrong name or zoo file is refused before anything heavy is imported
+    from data_pipelines import FileOptions, SplitOptions
+    from efa_zoo.training import finetune, finetuning_recipe
+
+    recipe = finetuning_recipe(efa_zoo.load(name), replay=replay, steps=steps, frozen=freeze)
+    chosen = {
+        "learning_rate": learning_rate,
+        "body_rate": body_rate,
+        "batch_size": batch_size,
+        "patience": patience,
+        "seed": seed,
+    }
+    recipe = dataclasses.replace(
+        recipe, **{option: value for option, value in chosen.items() if value is not None}
+    )
+    tuned = finetune(
+        name,
+        data,
+        out,
+        recipe=recipe,
+        replay=replay,
+        references=references,
+        reading=None if reading == FileOptions() else reading,
+        splitting=None if splitting == SplitOptions() else splitting,
+        name=model_name,
+        level_of_theory=level_of_theory,
+        resume=resume,
+        data_dir=data_dir,
+    )
+    print_(dump(tuned.to_dict()) if json else str(tuned))

@@ -1,0 +1,1 @@
+"""Commands that show models: the zoo, cards, learning curves and errors."""

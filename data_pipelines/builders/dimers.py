@@ -60,7 +60,7 @@ class Dimers(QuantumBuilder):
                     bonds=4,
                     transfers=4,
                     far=2,
-                    explorations=3,
+                    explorations=2,
                     points=4,
                     stretches=2,
                     snapshots=3,

@@ -32,7 +32,7 @@ from efa_zoo.base.errors import InputError
 from efa_zoo.models.energy import energy_and_forces
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.weights import named_arrays
-from efa_zoo.nn import basis as pairs_module
+from efa_zoo.nn import pairs as pairs_module
 from efa_zoo.structures.graph import Graph, stack
 
 _CUTOFF = 4.0

@@ -65,7 +65,7 @@ def test_a_table_of_one_kind_of_several_names_it() -> None:
     }  # fmt: skip
     assert from_table(AttentionConfig, table).kernel == kernel
     assert from_table(Coulomb, to_table(kernel)) == kernel
-    with pytest.raises(ConfigError, match="^kind: got 'waves', expected one of coulomb"):
+    with pytest.raises(ConfigError, match=r"^kind: got 'waves', expected one of coulomb"):
         from_table(Coulomb, {"kind": "waves"})
 
 

@@ -220,7 +220,6 @@ class EuclideanFastAttention(eqx.Module):
             values=self.value_irreps.parities * self.value_irreps.components * self.value_features,
             degree=self.spherical_degree,
             directions=self._num_waves(),
-            shared_phases=isinstance(self.config.kernel, Coulomb),
         )
 
     def _num_waves(self) -> int:

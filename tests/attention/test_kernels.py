@@ -176,7 +176,6 @@ def test_molecules_far_apart_add_up(name: str, x64: None) -> None:
     twice = [jnp.asarray(np.concatenate([x, x])) for x in inputs[:3]]
     both = np.asarray(_attend(name, 0)(*twice, jnp.asarray(positions)))
     alone = np.asarray(_attend(name, 0)(*inputs.arrays[:4]))
-    assert_close(both[:4], both[4:], 1e-12)
     if name == "windowed":
         assert_close(both[:4], alone, 1e-15)
     else:

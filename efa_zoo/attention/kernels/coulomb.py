@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from efa_zoo.attention.grids import grid_for, harmonics_on_grid, lebedev_grid
-from efa_zoo.attention.kernels.kernel import PeriodicKernel
+from efa_zoo.attention.kernels.kernel import PeriodicKernel, along
 from efa_zoo.base.config import Coulomb
 from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import ConfigError
-from efa_zoo.ops.boys import coulomb_fields
+from efa_zoo.ops.boys import boys_by_order
 
 __all__ = ["CoulombKernel", "coulomb_waves", "coulomb_widths"]
 
@@ -38,13 +38,22 @@ class CoulombKernel(PeriodicKernel):
         """Widths σ in Å."""
         return self.widths
 
+    def factors(self) -> tuple[Float[Array, " widths"], Float[Array, " widths"]]:
+        """Factors √(2/π)/σ and √(2/π)/σ³."""
+        even = math.sqrt(2 / math.pi) / self.widths
+        return even, even / self.widths**2
+
     @contract
-    def fields(
+    def functions(
         self, squared_distances: Float[Array, "*shape"], degree: int
     ) -> tuple[Float[Array, "widths *shape"], ...]:
-        """Functions h_l(r²) of `efa_zoo.ops.boys`, in Å^-(2l+1)."""
-        widths = self.widths.reshape(-1, *(1 for _ in squared_distances.shape))
-        return coulomb_fields(degree, squared_distances[None], widths)
+        """Boys functions F_l(r²/2σ²), divided by σ^(2l) or, of odd degree, by σ^(2l-2)."""
+        squares = along(self.widths**2, squared_distances)
+        functions = boys_by_order(degree, squared_distances[None] * (0.5 / squares))
+        return tuple(
+            function / squares ** (l - l % 2) if l > 1 else function
+            for l, function in enumerate(functions)
+        )
 
     @contract
     def transform(

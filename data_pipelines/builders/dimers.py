@@ -22,7 +22,7 @@ The structures of `full`, and for every pair: contacts down to 0.6 contact dista
 of all hydrogens down to the same, protons on their way between N, O, F and Cl, pairs 6 to 15 Å
 apart, ways from these down to the minima of GFN2-xTB, the minima pushed together and pulled apart,
 and Langevin dynamics from the minima at 150 to 600 K. `kind` says which. Ways and trajectories stay
-in one split. Nothing is kept that is over 5 eV above the molecules apart, has a force over 25 eV/Å,
+in one split. Nothing is kept that is over 7 eV above the molecules apart, has a force over 25 eV/Å,
 or charges that bonded molecules do not share.
 """
 
@@ -60,7 +60,7 @@ class Dimers(QuantumBuilder):
                     bonds=4,
                     transfers=4,
                     far=2,
-                    explorations=3,
+                    explorations=2,
                     points=4,
                     stretches=2,
                     snapshots=3,

@@ -28,6 +28,8 @@ class Entry:
     forces: Any
     charge: Any
     dipoles: Any
+    atomic_charges: Any
+    molecular_dipole: Any
     group: str
     split: str
 
@@ -50,9 +52,14 @@ def to_structure(entry: Entry, options: FileOptions) -> Structure:
     atoms, factors = len(numbers), options.factors
     positions = _floats("positions", entry.positions, (atoms, 3), factors["positions"])
     _check_places(positions)
-    dipoles = None
-    if entry.dipoles is not None:
-        dipoles = _floats(str(options.dipoles_key), entry.dipoles, (atoms, 3), factors["dipoles"])
+    charge = _charge(entry.charge)
+
+    def optional(key: str | None, given: Any, shape: tuple[int, ...], unit: float) -> Any:
+        return None if given is None else _floats(str(key), given, shape, unit)
+
+    dipole = optional(
+        options.molecular_dipole_key, entry.molecular_dipole, (3,), factors["dipoles"]
+    )
     # Arrays of energies often have a last axis of length 1.
     energy = entry.energy.reshape(()) if np.shape(entry.energy) == (1,) else entry.energy
     return Structure(
@@ -60,8 +67,10 @@ def to_structure(entry: Entry, options: FileOptions) -> Structure:
         positions=positions,
         energy=float(_floats(options.energy_key, energy, (), factors["energy"])),
         forces=_floats(options.forces_key, entry.forces, (atoms, 3), factors["forces"]),
-        total_charge=_charge(entry.charge),
-        atomic_dipoles=dipoles,
+        total_charge=charge,
+        atomic_dipoles=optional(options.dipoles_key, entry.dipoles, (atoms, 3), factors["dipoles"]),
+        charges=optional(options.atomic_charges_key, entry.atomic_charges, (atoms,), 1.0),
+        dipole=None if dipole is None else dipole - charge * positions.mean(axis=0),
         group=entry.group,
     )
 
@@ -145,3 +154,10 @@ def check_output(
     if not structures:
         raise DataError("structures: got none, expected at least one to write")
     return path
+
+
+def dipole_about_origin(structure: Structure) -> np.ndarray | None:
+    """Give the dipole moment in e·Å about the origin of the coordinates, as files have it."""
+    if structure.dipole is None:
+        return None
+    return structure.dipole + structure.total_charge * structure.positions.mean(axis=0)

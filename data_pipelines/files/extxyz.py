@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data_pipelines.files.entries import Entry, check_output, missing, needs, text
+from data_pipelines.files.entries import (
+    Entry,
+    check_output,
+    dipole_about_origin,
+    missing,
+    needs,
+    text,
+)
 from data_pipelines.files.options import NUMBERS_KEY, POSITIONS_KEY, FileOptions
 from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError
@@ -22,6 +29,9 @@ if TYPE_CHECKING:
 
 def write_extxyz(path: str | os.PathLike[str], structures: Sequence[Structure]) -> None:
     """Write structures with energy (eV), forces (eV/Å), charge (e) and pair, atomically.
+
+    Where structures have them, `charges` (e) of the atoms and `dipole` (e·Å, about the origin of
+    the coordinates) are written too.
 
     Args:
         path: A file that ends in `.extxyz` or `.xyz`.
@@ -41,7 +51,9 @@ def write_extxyz(path: str | os.PathLike[str], structures: Sequence[Structure]) 
     for s in structures:
         info = {"charge": s.total_charge, **({"pair": s.pair} if s.pair else {})}
         atoms = Atoms(numbers=s.atomic_numbers, positions=s.positions, info=info)
-        atoms.calc = SinglePointCalculator(atoms, energy=s.energy, forces=s.forces)
+        labels = {"charges": s.charges, "dipole": dipole_about_origin(s)}
+        labels = {key: value for key, value in labels.items() if value is not None}
+        atoms.calc = SinglePointCalculator(atoms, energy=s.energy, forces=s.forces, **labels)
         frames.append(atoms)
     with replacing(path) as temporary:
         write(temporary, frames, format="extxyz")
@@ -80,6 +92,8 @@ def ase_entries(path: Path, options: FileOptions, split_key: str | None) -> Iter
             forces=value("forces", options.forces_key),
             charge=value("charge", options.charge_key) if charge is None else charge,
             dipoles=value("dipoles", options.dipoles_key),
+            atomic_charges=value("atomic charges", options.atomic_charges_key),
+            molecular_dipole=value("molecular dipole", options.molecular_dipole_key),
             group=text(value("group", options.group_key)),
             split=text(value("split", split_key)),
         )

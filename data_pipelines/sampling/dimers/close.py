@@ -41,7 +41,7 @@ CONTACT, BOND, TRANSFER, FAR = "contact", "hydrogen bond", "proton transfer", "f
 NEAREST = 0.6
 """Closest approach in contact distances."""
 
-_NEAREST_OF_EQUAL_CHARGES = 0.8
+_NEAREST_OF_EQUAL_CHARGES = 0.9
 _CONTACTS, _BONDS, _STRETCHES, _PROGRESS = 1.2, 1.3, (-0.15, 1.0), (-0.1, 1.1)
 _NEAREST_FAR = 6.0
 

@@ -18,7 +18,7 @@ from data_pipelines.sampling.placement import MAX_SEPARATION
 from data_pipelines.structure import LabelledStructures, Structure
 from efa_zoo.base.errors import DataError
 
-HIGHEST_ENERGY = 5.0
+HIGHEST_ENERGY = 7.0
 """Where close dimers are built, nothing is kept this many eV above the relaxed molecules apart."""
 
 HIGHEST_FORCE = 25.0
@@ -133,7 +133,7 @@ def _label(
         title="labels",
     )
     return [
-        _finish(plan, found, relaxed, settings) for plan, found in zip(plans, labels, strict=True)
+        finish(plan, found, relaxed, settings) for plan, found in zip(plans, labels, strict=True)
     ]
 
 
@@ -161,11 +161,11 @@ def _explore(
             molecules = (positions[:size], positions[size:])
             key = f"{home.key}/{i:03d}"
             plan = plan_of(home.names, molecules, key, home.split, kind, group=home.key)
-            explored.append((plan, _finish(plan, labels, relaxed, settings)))
+            explored.append((plan, finish(plan, labels, relaxed, settings)))
     return explored
 
 
-def _finish(
+def finish(
     plan: Plan,
     labels: tuple[Label, ...] | Failure,
     relaxed: Mapping[str, RelaxedMonomer],

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from data_pipelines._workers import Failure, run_all
+from data_pipelines._workers import Failure, required, run_all
 from data_pipelines.labels.labelling import Label, charges_hold, label_groups
 from data_pipelines.labels.tally import Tally
 from data_pipelines.sampling.dimers.bonded import shared_charge
@@ -114,10 +114,7 @@ def _relax(names: Sequence[str], workers: int) -> dict[str, RelaxedMonomer]:
         time_limit=_RELAX_LIMIT,
         title="monomers",
     )
-    for name, outcome in zip(names, outcomes, strict=True):
-        if isinstance(outcome, Failure):
-            raise DataError(f"monomer {name}: {outcome.reason}, {outcome.detail}")
-    return dict(zip(names, outcomes, strict=True))
+    return dict(zip(names, required("monomers", names, outcomes), strict=True))
 
 
 def _label(

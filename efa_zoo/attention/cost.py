@@ -24,7 +24,8 @@ class AttentionCost(NamedTuple):
         frequencies: each turns two features of query and key in every channel.
         values: parities times components times features of the values.
         degree: largest degree of the spherical harmonics.
-        directions: of the grid.
+        directions: of the grid, or wave vectors.
+        shared_phases: all frequencies turn by the same angle, as along a wave vector.
     """
 
     channels: int
@@ -32,6 +33,7 @@ class AttentionCost(NamedTuple):
     values: int
     degree: int
     directions: int
+    shared_phases: bool = False
 
     @property
     def exact(self) -> float:

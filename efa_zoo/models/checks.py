@@ -6,18 +6,18 @@ import sys
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
-from scipy.spatial import KDTree
-from scipy.spatial.distance import pdist
 
 from efa_zoo.base.errors import ConfigError, InputError
 from efa_zoo.models.hub.cards import Card, Domain
+from efa_zoo.structures.distances import closest, farthest
 from efa_zoo.structures.elements import ATOMIC_NUMBERS, symbol
 from efa_zoo.structures.graph import Graph
-from efa_zoo.structures.molecule import Molecule, whole_charge
+from efa_zoo.structures.molecule import Molecule, check_multiplicity, whole_number
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -31,7 +31,6 @@ __all__ = [
     "as_float_dtype",
     "as_out_of_range",
     "check_structure",
-    "farthest",
     "ignore_out_of_range",
     "is_structure",
     "problems_out_of_range",
@@ -42,9 +41,6 @@ OutOfRange: TypeAlias = Literal["error", "warn"]
 
 #: Atoms closer than this (Å) are the same atom given twice, whatever a model knows.
 _SAME_PLACE = 0.1
-
-#: Up to this number of atoms, looking at all pairs is quicker than a search.
-_FEW_ATOMS = 100
 
 
 class OutOfRangeWarning(UserWarning):
@@ -117,6 +113,7 @@ def check_structure(
     charge: int | None,
     out_of_range: OutOfRange,
     *,
+    multiplicity: int | None = None,
     where: str = "",
     stacklevel: int = 3,
 ) -> Molecule:
@@ -129,45 +126,76 @@ def check_structure(
             `total_charge`, without either 0 if the model knows no other charge.
         out_of_range: whether a structure outside what the model knows (charge, electrons,
             distances) raises or only warns.
+        multiplicity: 2S + 1; None takes `atoms.info["spin"]` or the graph's unpaired electrons,
+            without either the lowest, 1 or 2.
         where: begins every warning, for example the structure's index.
         stacklevel: whose line a warning names; 3 is the caller of the caller.
 
     Returns:
-        The structure's arrays, without padding.
+        The structure's arrays, without padding, as the model takes them: dipoles and multiplicity
+        only if it embeds them.
 
     Raises:
         InputError: the structure is invalid or outside what the model knows.
         ConfigError: the card does not say what the model knows.
     """
     domain = _domain(card)
-    if isinstance(structure, Graph):
-        numbers, positions, dipoles = _graph_arrays(structure)
-        given = structure.total_charge if charge is None else charge
-    elif isinstance(structure, Molecule):
-        numbers, positions, dipoles = structure.numbers, structure.positions, structure.dipoles
-        given = structure.charge if charge is None else charge
-    elif _is_atoms(structure):
-        numbers, positions, dipoles = _atoms_arrays(structure)  # type: ignore[arg-type]
-        given = structure.info.get("charge") if charge is None else charge  # type: ignore[attr-defined]
-    else:
-        raise InputError(
-            f"got an object of type {type(structure).__name__}, expected ASE atoms or a Graph"
-        )
-    _check_geometry(numbers, positions)
-    _check_elements(numbers, card, domain)
+    given = _arrays(structure)
+    _check_geometry(given.numbers, given.positions)
+    _check_elements(given.numbers, card, domain)
+    dipoles = None
     if card.model.dipole_embedding:
-        dipoles = _check_dipoles(dipoles, numbers, card)
-    total_charge = _charge(given, card, domain)
-    for problem in problems_out_of_range(numbers, positions, total_charge, card):
+        dipoles = _check_dipoles(given.dipoles, given.numbers, card)
+    total = _charge(given.charge if charge is None else charge, card, domain)
+    wanted = given.multiplicity if multiplicity is None else multiplicity
+    molecule = Molecule(
+        numbers=given.numbers,
+        positions=given.positions,
+        charge=total,
+        dipoles=dipoles,
+        multiplicity=(
+            _lowest_multiplicity(given.numbers, total)
+            if wanted is None
+            else check_multiplicity(wanted, given.numbers, total)
+        ),
+    )
+    for problem in problems_out_of_range(molecule, card):
         if out_of_range == "error":
             raise InputError(problem)
         warnings.warn(f"{where}{problem}", OutOfRangeWarning, stacklevel=stacklevel)
-    return Molecule(
-        numbers=numbers,
-        positions=positions,
-        charge=total_charge,
-        dipoles=dipoles if card.model.dipole_embedding else None,
+    return molecule if card.model.spin_embedding else replace(molecule, multiplicity=None)
+
+
+class _Given(NamedTuple):
+    """What a structure says of itself."""
+
+    numbers: np.ndarray
+    positions: np.ndarray
+    dipoles: object
+    charge: object
+    multiplicity: object
+
+
+def _arrays(structure: object) -> _Given:
+    if isinstance(structure, Molecule):
+        return _Given(
+            structure.numbers,
+            structure.positions,
+            structure.dipoles,
+            structure.charge,
+            structure.multiplicity,
+        )
+    if isinstance(structure, Graph):
+        return _graph_arrays(structure)
+    if _is_atoms(structure):
+        return _atoms_arrays(structure)  # type: ignore[arg-type]
+    raise InputError(
+        f"got an object of type {type(structure).__name__}, expected ASE atoms or a Graph"
     )
+
+
+def _lowest_multiplicity(numbers: np.ndarray, charge: int) -> int:
+    return 1 + (int(numbers.sum()) - charge) % 2
 
 
 def _domain(card: Card) -> Domain:
@@ -176,7 +204,7 @@ def _domain(card: Card) -> Domain:
     return card.domain
 
 
-def _graph_arrays(graph: Graph) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def _graph_arrays(graph: Graph) -> _Given:
     if np.ndim(graph.atomic_numbers) != 1:
         raise InputError(
             f"atomic_numbers: got shape {np.shape(graph.atomic_numbers)}, expected (atoms,); give "
@@ -184,24 +212,28 @@ def _graph_arrays(graph: Graph) -> tuple[np.ndarray, np.ndarray, np.ndarray | No
         )
     numbers = np.asarray(graph.atomic_numbers)
     atoms = numbers > 0
-    dipoles = graph.atomic_dipoles
-    return (
+    dipoles, unpaired = graph.atomic_dipoles, graph.unpaired_electrons
+    return _Given(
         numbers[atoms],
         np.asarray(graph.positions, dtype=np.float64)[atoms],
         None if dipoles is None else np.asarray(dipoles, dtype=np.float64)[atoms],
+        graph.total_charge,
+        None if unpaired is None else 1 + np.asarray(unpaired),
     )
 
 
-def _atoms_arrays(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def _atoms_arrays(atoms: Atoms) -> _Given:
     if np.any(atoms.pbc):
         raise InputError(
             f"pbc: got {atoms.pbc.tolist()}, expected a molecule without periodicity "
             "(atoms.pbc = False if the cell is only a box around it)"
         )
-    return (
+    return _Given(
         atoms.get_atomic_numbers(),
         np.asarray(atoms.get_positions(), dtype=np.float64),
         atoms.arrays.get("atomic_dipoles"),
+        atoms.info.get("charge"),
+        atoms.info.get("spin"),
     )
 
 
@@ -215,7 +247,7 @@ def _check_geometry(numbers: np.ndarray, positions: np.ndarray) -> None:
             f"positions: atom {atom} ({symbol(int(numbers[atom]))}) is at "
             f"{positions[atom].tolist()}, expected finite numbers (Å)"
         )
-    distance, first, second = _closest(positions)
+    distance, first, second = closest(positions)
     if distance < _SAME_PLACE:
         hint = "" if positions.any() else "; all positions are zero, were they given?"
         raise InputError(
@@ -266,18 +298,14 @@ def _charge(given: object, card: Card, domain: Domain) -> int:
             f"charge={domain.total_charges[-1]} in the extxyz header), or pass charge= (on the "
             "command line: --charge)"
         )
-    return whole_charge(given)
+    return whole_number("charge", given, "e")
 
 
-def problems_out_of_range(
-    numbers: np.ndarray, positions: np.ndarray, charge: int, card: Card
-) -> list[str]:
-    """What of a structure lies outside what a model knows.
+def problems_out_of_range(molecule: Molecule, card: Card) -> list[str]:
+    """Tell what of a molecule lies outside what a model knows.
 
     Args:
-        numbers: `[atoms]`, atomic numbers.
-        positions: `[atoms, 3]` in Å.
-        charge: total charge in units of e.
+        molecule: the molecule; without a multiplicity that is taken to be the lowest.
         card: of the model.
 
     Returns:
@@ -287,6 +315,7 @@ def problems_out_of_range(
         ConfigError: the card does not say what the model knows.
     """
     domain = _domain(card)
+    numbers, positions, charge = molecule.numbers, molecule.positions, molecule.charge
     problems = []
     if charge not in domain.total_charges:
         problems.append(
@@ -299,7 +328,12 @@ def problems_out_of_range(
             f"charge: {_signed([charge])} leaves {electrons} electrons, an odd number, but "
             f"{card.name} knows closed shells only"
         )
-    shortest, first, second = _closest(positions)
+    lowest = _lowest_multiplicity(numbers, charge)
+    multiplicity = molecule.multiplicity or lowest
+    if multiplicity not in (domain.multiplicities or (lowest,)):
+        known = ", ".join(map(str, domain.multiplicities)) or f"the lowest one, here {lowest}"
+        problems.append(f"multiplicity: got {multiplicity}, but {card.name} knows only {known}")
+    shortest, first, second = closest(positions)
     if shortest < domain.min_distance:
         problems.append(
             f"positions: atoms {first} and {second} are {shortest:.3g} Å apart, but {card.name} "
@@ -316,53 +350,3 @@ def problems_out_of_range(
 
 def _signed(charges: Sequence[int]) -> str:
     return ", ".join(f"{charge:+d}" if charge else "0" for charge in charges)
-
-
-def _closest(positions: np.ndarray) -> tuple[float, int, int]:
-    """Shortest distance and its two atoms; infinity for a single atom."""
-    if len(positions) < 2:
-        return float("inf"), 0, 0
-    if len(positions) <= _FEW_ATOMS:
-        distances = pdist(positions)
-        return _pair(distances, int(distances.argmin()), len(positions))
-    distances, neighbors = map(np.asarray, KDTree(positions).query(positions, k=2))
-    first = int(np.argmin(distances[:, 1]))
-    # Of two atoms at one place, the tree may name the atom itself second.
-    second = next(atom for atom in neighbors[first, ::-1].tolist() if atom != first)
-    return float(distances[first, 1]), min(first, second), max(first, second)
-
-
-def _pair(distances: np.ndarray, number: int, atoms: int) -> tuple[float, int, int]:
-    """A distance of `pdist`, and its two atoms in ascending order."""
-    first, end = 0, atoms - 1
-    while number >= end:
-        first, end = first + 1, end + atoms - 2 - first
-    return float(distances[number]), first, number - end + atoms
-
-
-def farthest(positions: np.ndarray) -> tuple[float, int, int]:
-    """Longest distance of a structure.
-
-    Args:
-        positions: `[atoms, 3]`.
-
-    Returns:
-        The distance, and the indices of its two atoms in ascending order.
-    """
-    if 2 <= len(positions) <= _FEW_ATOMS:
-        distances = pdist(positions)
-        return _pair(distances, int(distances.argmax()), len(positions))
-    # Atoms near the middle cannot beat the distance found from the outermost atom.
-    center = (positions.min(axis=0) + positions.max(axis=0)) / 2
-    radii = np.linalg.norm(positions - center, axis=1)
-    outermost = int(np.argmax(radii))
-    distances = np.linalg.norm(positions - positions[outermost], axis=1)
-    best = float(distances.max()), outermost, int(np.argmax(distances))
-    candidates = np.flatnonzero(radii + radii[outermost] >= best[0])
-    for atom in candidates.tolist():
-        distances = np.linalg.norm(positions[candidates] - positions[atom], axis=1)
-        other = int(np.argmax(distances))
-        best = max(best, (float(distances[other]), atom, int(candidates[other])))
-    distance, *pair = best
-    first, second = sorted(pair)
-    return distance, first, second

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from efa_zoo.base.errors import InputError
 
-__all__ = ["Molecule", "check_molecule", "whole_charge"]
+__all__ = ["Molecule", "check_molecule", "check_multiplicity", "whole_number"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,12 +21,14 @@ class Molecule:
         positions: `[atoms, 3]` in Å, float64.
         charge: total charge in units of e.
         dipoles: `[atoms, 3]` in e·Å, or None.
+        multiplicity: 2S + 1, one more than the number of unpaired electrons; None if not given.
     """
 
     numbers: Int[np.ndarray, " atoms"]
     positions: Float[np.ndarray, "atoms 3"]
     charge: int
     dipoles: Float[np.ndarray, "atoms 3"] | None = None
+    multiplicity: int | None = None
 
     @property
     def num_atoms(self) -> int:
@@ -34,7 +36,13 @@ class Molecule:
         return len(self.numbers)
 
 
-def check_molecule(numbers: object, positions: object, charge: object, dipoles: object) -> Molecule:
+def check_molecule(
+    numbers: object,
+    positions: object,
+    charge: object,
+    dipoles: object,
+    multiplicity: object = None,
+) -> Molecule:
     """Take the arrays of a molecule.
 
     Args:
@@ -42,13 +50,14 @@ def check_molecule(numbers: object, positions: object, charge: object, dipoles: 
         positions: `[atoms, 3]` in Å.
         charge: total charge in units of e.
         dipoles: `[atoms, 3]` in e·Å, or None.
+        multiplicity: 2S + 1, or None.
 
     Returns:
         The molecule.
 
     Raises:
-        InputError: a shape is wrong, a number is not an element, a position is not finite, or the
-            charge is no integer.
+        InputError: a shape is wrong, a number is not an element, a position is not finite, the
+            charge is no integer, or the multiplicity does not fit the electrons.
     """
     numbers = np.asarray(numbers)
     coordinates = np.asarray(positions, dtype=np.float64)
@@ -71,32 +80,64 @@ def check_molecule(numbers: object, positions: object, charge: object, dipoles: 
             raise InputError(
                 f"atomic_dipoles: got shape {dipoles.shape}, expected {coordinates.shape}"
             )
+    total = whole_number("charge", charge, "e")
     return Molecule(
         numbers=numbers,
         positions=coordinates,
-        charge=whole_charge(charge),
+        charge=total,
         dipoles=dipoles,
+        multiplicity=(
+            None if multiplicity is None else check_multiplicity(multiplicity, numbers, total)
+        ),
     )
 
 
-def whole_charge(charge: object) -> int:
-    """Take a total charge.
+def whole_number(name: str, value: object, unit: str = "") -> int:
+    """Take a number that must be whole, such as a total charge.
 
     Args:
-        charge: in units of e.
+        name: what it is, for messages.
+        value: the number.
+        unit: its unit, for messages.
 
     Returns:
-        The charge.
+        The number.
 
     Raises:
         InputError: it is no integer.
     """
-    number = (
-        charge.item()
-        if isinstance(charge, np.ndarray | np.generic) and charge.ndim == 0
-        else charge
-    )
+    scalar = isinstance(value, np.ndarray | np.generic) and value.ndim == 0
+    number = value.item() if scalar else value  # type: ignore[union-attr]
     whole = isinstance(number, int | float) and float(number).is_integer()
     if isinstance(number, bool) or not whole:
-        raise InputError(f"charge: got {number!r}, expected an integer (e)")
+        expected = f"an integer ({unit})" if unit else "an integer"
+        raise InputError(f"{name}: got {number!r}, expected {expected}")
     return int(number)  # type: ignore[arg-type]
+
+
+def check_multiplicity(value: object, numbers: np.ndarray, charge: int) -> int:
+    """Take a multiplicity, which must fit the number of electrons.
+
+    Args:
+        value: 2S + 1.
+        numbers: `[atoms]`, atomic numbers.
+        charge: total charge in units of e.
+
+    Returns:
+        The multiplicity.
+
+    Raises:
+        InputError: it is no integer of at least 1, or an even number of electrons gets an even
+            one, or an odd number an odd one, or there are fewer electrons than unpaired ones.
+    """
+    multiplicity = whole_number("multiplicity", value)
+    electrons = int(np.sum(numbers)) - charge
+    if multiplicity < 1:
+        raise InputError(f"multiplicity: got {multiplicity}, expected at least 1 (2S + 1)")
+    if (electrons - multiplicity) % 2 == 0 or multiplicity - 1 > electrons:
+        kind = "an odd" if electrons % 2 == 0 else "an even"
+        raise InputError(
+            f"multiplicity: got {multiplicity} for {electrons} electrons, expected {kind} number "
+            f"of at most {electrons + 1}"
+        )
+    return multiplicity

@@ -7,7 +7,7 @@ import abc
 import equinox as eqx
 from jaxtyping import Array, Float
 
-__all__ = ["Kernel"]
+__all__ = ["Kernel", "PeriodicKernel"]
 
 
 class Kernel(eqx.Module):
@@ -42,4 +42,26 @@ class Kernel(eqx.Module):
 
         Returns:
             One array per degree, in Å^-l for waves and in Å^-(2l+1) for Coulomb's law.
+        """
+
+
+class PeriodicKernel(Kernel):
+    """A kernel that can be summed over the images of a cell, because it has a Fourier transform.
+
+    With lattice vectors L, the cell's volume V and reciprocal vectors G,
+    Σ_L i^l f_l(|r+L|²) R_lm(r+L) = 1/V Σ_G K_l(|G|) Y_lm(G/|G|) exp(iG·r).
+    """
+
+    @abc.abstractmethod
+    def transform(
+        self, wave_numbers: Float[Array, " waves"], degree: int
+    ) -> tuple[Float[Array, "{self.size} waves"], ...]:
+        """Fourier transforms K_0 … K_L of all frequencies.
+
+        Args:
+            wave_numbers: k = |G| >= 0 in 1/Å.
+            degree: largest degree L.
+
+        Returns:
+            One array per degree, for l > 0 zero at k = 0.
         """

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from data_pipelines._workers import Failure, run_all
+from data_pipelines._workers import Failure
 from data_pipelines.builders.builder import QuantumBuilder, SettingsConfig, StructureBuilder
 from data_pipelines.files.storage import DIMER_FIELDS
 from data_pipelines.labels.tally import Tally
 from data_pipelines.sampling.organic.assemblies import center_of_mass, distances_between
 from data_pipelines.sampling.organic.drawing import Sample, Sampling
+from data_pipelines.sampling.organic.keeping import identity, run_kept
 from data_pipelines.sampling.organic.molecules import Species
 from data_pipelines.sampling.organic.planning import (
     SPLITS,
@@ -102,6 +105,17 @@ class Organic(QuantumBuilder):
         conformers = f"RDKit {version('rdkit')}"
         return LabelledStructures(splits, {"counts": tally.counts, "conformers": conformers})
 
+    def download_and_prepare(  # pyright: ignore[reportIncompatibleVariableOverride] # TFDS wraps it
+        self, **kwargs: Any
+    ) -> None:
+        """Build as any TFDS builder does, and only then forget what a cut-off build had done."""
+        super().download_and_prepare(**kwargs)
+        shutil.rmtree(self._kept, ignore_errors=True)
+
+    @property
+    def _kept(self) -> Path:
+        return Path(self.data_path).parent / "unfinished"
+
     def _draw(
         self,
         function: str,
@@ -110,9 +124,11 @@ class Organic(QuantumBuilder):
         tally: Tally,
     ) -> list[tuple[Home, Sample]]:
         """Run a function of workers, and sort into splits what holds."""
-        outcomes = run_all(
+        outcomes = run_kept(
             f"data_pipelines.sampling.organic.drawing:{function}",
             [task for _, task in planned],
+            self._kept / f"{function}.jsonl",
+            made_of=identity(self.settings),
             workers=self.workers,
             time_limit=self.settings.time_limit,
             title=function.replace("sample_", "starts of "),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +17,10 @@ pytest.importorskip("tensorflow_datasets")
 pytest.importorskip("rdkit")
 
 from data_pipelines import Structure, build, metadata
-from data_pipelines._workers import Failure
+from data_pipelines._workers import Failure, run_tasks
+from data_pipelines.builders import organic
 from data_pipelines.labels.labelling import Geometry, Label, label
-from data_pipelines.sampling.organic import conformers
+from data_pipelines.sampling.organic import conformers, keeping
 from data_pipelines.sampling.organic.assemblies import charges_keep
 from data_pipelines.sampling.organic.drawing import (
     LARGEST_FORCE,
@@ -59,11 +62,34 @@ def everything(stored: dict[str, list[Structure]]) -> list[Structure]:
     return [s for structures in stored.values() for s in structures]
 
 
-def test_any_number_of_workers_gives_the_same_bytes(place: Path, tmp_path: Path) -> None:
-    again = build("organic", data_dir=tmp_path, config="tiny", workers=1)
-    first = records(place / "organic" / "tiny" / again.name)
-    assert len(first) == len(SPLITS)
-    assert records(again) == first
+def test_one_worker_and_a_break_give_the_same_bytes(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    functions: list[str] = []
+
+    def cut(function: str, tasks: Any, file: Path, **options: Any) -> list[Any]:
+        if function.endswith("assembly"):
+            raise KeyboardInterrupt
+        return keeping.run_kept(function, tasks, file, **options)
+
+    def watched(function: str, tasks: Any, **options: Any) -> Iterator[Any]:
+        for outcome in run_tasks(function, tasks, **options):
+            functions.append(function.rpartition(":")[2])
+            yield outcome
+
+    with monkeypatch.context() as patch:
+        patch.setattr(organic, "run_kept", cut)
+        with pytest.raises(KeyboardInterrupt):
+            build("organic", data_dir=tmp_path, config="tiny", workers=1)
+    unfinished = tmp_path / "organic" / "tiny" / "unfinished"
+    assert [file.name for file in unfinished.iterdir()] == ["sample_molecule.jsonl"]
+    monkeypatch.setattr(keeping, "run_tasks", watched)
+    finished = build("organic", data_dir=tmp_path, config="tiny", workers=1)
+    assert set(functions) == {"sample_assembly"}
+    assert not unfinished.exists()
+    whole = records(place / "organic" / "tiny" / finished.name)
+    assert len(whole) == len(SPLITS)
+    assert records(finished) == whole
 
 
 def test_no_molecule_is_in_two_splits(stored: dict[str, list[Structure]]) -> None:

@@ -173,7 +173,6 @@ def test_wrong_inputs_are_refused_by_name(jit: bool) -> None:
         "key": np.zeros((3, 2, 4, 2), np.float32),
         "value": np.zeros((2, 2), np.float32),
         "positions": np.zeros((3, 2), np.float32),
-        "frequencies": np.zeros(4, np.float32),
     }
 
     def call(frequencies: jax.Array, degree: int = 1, **arrays: jax.Array) -> jax.Array:

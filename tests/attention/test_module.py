@@ -28,9 +28,11 @@ from efa_zoo.attention.rotary import linear_frequencies
 from efa_zoo.base.config import (
     ACTIVATIONS,
     AttentionConfig,
+    Coulomb,
     FrequencyConfig,
     IntegrationConfig,
     Waves,
+    WindowedWaves,
 )
 from efa_zoo.base.contracts import CONTRACTS
 from efa_zoo.base.errors import ConfigError
@@ -46,7 +48,8 @@ def _layer(irreps: Irreps, config: AttentionConfig, **options: Any) -> Euclidean
     layer = filled(EuclideanFastAttention, irreps, _FEATURES, config, **options)
     if layer.frequencies is None:
         return layer
-    values = linear_frequencies(len(layer.frequencies), config.frequencies)
+    assert isinstance(config.kernel, Waves)
+    values = linear_frequencies(len(layer.frequencies), config.kernel.frequencies)
     return _with_frequencies(layer, values)
 
 
@@ -140,7 +143,7 @@ _OPTIONS: dict[str, tuple[Irreps, dict[str, Any]]] = {
     "activation": (Irreps(1, True), {"activation": "silu"}),
     "trainable_frequencies": (
         Irreps(1, False),
-        {"frequencies": dataclasses.replace(_FREQUENCIES, trainable=True)},
+        {"kernel": Waves(frequencies=dataclasses.replace(_FREQUENCIES, trainable=True))},
     ),
     "integration": (Irreps(1, False), {"integration": IntegrationConfig()}),
     "integration_options": (
@@ -162,7 +165,7 @@ _OPTIONS: dict[str, tuple[Irreps, dict[str, Any]]] = {
 @pytest.mark.parametrize("name", _OPTIONS)
 def test_options_by_definition_and_in_both_evaluations(x64: None, name: str) -> None:
     irreps, options = _OPTIONS[name]
-    config = AttentionConfig(**({"frequencies": _FREQUENCIES} | options))
+    config = AttentionConfig(**({"kernel": Waves(frequencies=_FREQUENCIES)} | options))
     features, positions = _inputs(irreps)
     expected = _independent(_layer(irreps, config), features, positions)
     for evaluation, tolerance in (("exact", 1e-12), ("quadrature", 1e-7)):
@@ -269,9 +272,11 @@ def _changed(option: dict[str, Any], base: AttentionConfig = _EXACT) -> bool:
         {"value_pseudotensors": False},
         {"project": False},
         {"activation": "gelu"},
-        {"frequencies": dataclasses.replace(_FREQUENCIES, max_frequency=2.0)},
-        {"frequencies": dataclasses.replace(_FREQUENCIES, max_length=2.0)},
-        {"frequencies": dataclasses.replace(_FREQUENCIES, trainable=True)},
+        {"kernel": Waves(frequencies=dataclasses.replace(_FREQUENCIES, max_frequency=2.0))},
+        {"kernel": WindowedWaves(frequencies=_FREQUENCIES)},
+        {"kernel": Coulomb()},
+        {"kernel": Waves(frequencies=dataclasses.replace(_FREQUENCIES, max_length=2.0))},
+        {"kernel": Waves(frequencies=dataclasses.replace(_FREQUENCIES, trainable=True))},
         {"integration": IntegrationConfig()},
         {"evaluation": "quadrature", "grid": 6, "tolerance": math.inf},
     ],

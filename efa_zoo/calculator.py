@@ -50,8 +50,8 @@ class EFACalculator(Calculator):
     """
 
     implemented_properties: list[str] = ["energy", "free_energy", "forces", "energies"]  # noqa: RUF012
-    #: A molecule has no cell, and neither initial charges nor magnetic moments are inputs.
-    ignored_changes: set[str] = {"cell", "initial_charges", "initial_magmoms"}  # noqa: RUF012
+    #: A molecule has no cell; charges and magnetic moments of the atoms are checked.
+    ignored_changes: set[str] = {"cell"}  # noqa: RUF012
     discard_results_on_any_change = True
 
     potential: Potential
@@ -73,7 +73,7 @@ class EFACalculator(Calculator):
         Args:
             model: a loaded model, or what `efa_zoo.load` takes.
             charge: total charge in units of e. None takes `atoms.info["charge"]` of the atoms that
-                are computed; without it, 0 if the model knows no other charge.
+                are computed; without it, it is 0, which is logged.
             dtype: floating-point type to compute in, float64 or float32. JAX's global settings
                 are neither needed nor changed.
             out_of_range: whether a structure outside what the card says the model knows (charge,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data_pipelines.files.entries import Entry, check_output, missing, needs, text
+from data_pipelines.files.frames import read_frames
 from data_pipelines.files.options import NUMBERS_KEY, POSITIONS_KEY, FileOptions
 from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError
@@ -97,7 +98,6 @@ def _frames(path: Path) -> Iterator[tuple[Atoms, Mapping[str, Any]]]:
     """Structures, and what the file says about each by key."""
     try:
         import ase.db
-        import ase.io
     except ModuleNotFoundError as error:
         raise needs(path, "ase") from error
     try:
@@ -110,7 +110,7 @@ def _frames(path: Path) -> Iterator[tuple[Atoms, Mapping[str, Any]]]:
                     pairs = {key: vars(row)[key] for key in row.key_value_pairs}
                     yield atoms, {**row.data, **pairs, **_labels(atoms)}
         else:
-            for atoms in ase.io.iread(path, index=":"):
+            for atoms in read_frames(path):
                 yield atoms, {**atoms.arrays, **atoms.info, **_labels(atoms)}
     except Exception as error:  # ASE's readers raise whatever they stumble over
         reason = " ".join(str(error).split()) or type(error).__name__

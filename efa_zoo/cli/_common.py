@@ -226,7 +226,9 @@ def iterate_structures(file: str) -> Iterator[Structure]:
         InputError: it is a folder; or, while iterating, it has no structures, or ASE cannot read
             them.
     """
-    from ase.io import iread
+    import ase.io  # noqa: F401, a missing package is said here, not in the middle of the file
+
+    from data_pipelines.files.frames import read_frames
 
     path = Path(file)
     if file.startswith(EXAMPLE_PREFIX):
@@ -239,7 +241,7 @@ def iterate_structures(file: str) -> Iterator[Structure]:
     def structures() -> Iterator[Structure]:
         index = -1
         try:
-            for index, atoms in enumerate(iread(path, index=":")):
+            for index, atoms in enumerate(read_frames(path)):
                 yield Structure(file, index, atoms)
         except Exception as error:  # ASE's readers raise whatever they stumble over
             reason = str(error) or type(error).__name__

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+import functools
+import logging
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -15,15 +16,9 @@ from scipy.spatial.distance import pdist
 
 from efa_zoo.base.errors import ConfigError, InputError
 from efa_zoo.models.hub.cards import Card, Domain
+from efa_zoo.models.reading import read_structure
 from efa_zoo.structures.elements import ATOMIC_NUMBERS, symbol
-from efa_zoo.structures.graph import Graph
-from efa_zoo.structures.molecule import Molecule, whole_charge
-
-if TYPE_CHECKING:
-    from ase import Atoms
-
-    #: One structure in any form.
-    AnyStructure: TypeAlias = Atoms | Graph | Molecule
+from efa_zoo.structures.molecule import Molecule
 
 __all__ = [
     "OutOfRange",
@@ -33,7 +28,6 @@ __all__ = [
     "check_structure",
     "farthest",
     "ignore_out_of_range",
-    "is_structure",
     "problems_out_of_range",
 ]
 
@@ -42,6 +36,8 @@ OutOfRange: TypeAlias = Literal["error", "warn"]
 
 #: Atoms closer than this (Å) are the same atom given twice, whatever a model knows.
 _SAME_PLACE = 0.1
+
+_logger = logging.getLogger(__name__)
 
 #: Up to this number of atoms, looking at all pairs is quicker than a search.
 _FEW_ATOMS = 100
@@ -97,20 +93,6 @@ def as_float_dtype(dtype: DTypeLike) -> np.dtype:
     return wanted
 
 
-def _is_atoms(structure: object) -> bool:
-    # Nobody can hold ASE atoms where ASE was not imported.
-    if sys.modules.get("ase") is None:
-        return False
-    from ase import Atoms
-
-    return isinstance(structure, Atoms)
-
-
-def is_structure(structure: object) -> bool:
-    """Tell whether something is one structure: ASE atoms, a `Graph` or a `Molecule`."""
-    return isinstance(structure, Graph | Molecule) or _is_atoms(structure)
-
-
 def check_structure(
     structure: object,
     card: Card,
@@ -126,7 +108,7 @@ def check_structure(
         structure: ASE atoms, a `Graph` or a `Molecule`.
         card: of the model.
         charge: total charge in units of e; None takes `atoms.info["charge"]` or the graph's
-            `total_charge`, without either 0 if the model knows no other charge.
+            `total_charge`. Without either it is 0, which is logged once for a model.
         out_of_range: whether a structure outside what the model knows (charge, electrons,
             distances) raises or only warns.
         where: begins every warning, for example the structure's index.
@@ -140,28 +122,21 @@ def check_structure(
         ConfigError: the card does not say what the model knows.
     """
     domain = _domain(card)
-    if isinstance(structure, Graph):
-        numbers, positions, dipoles = _graph_arrays(structure)
-        given = structure.total_charge if charge is None else charge
-    elif isinstance(structure, Molecule):
-        numbers, positions, dipoles = structure.numbers, structure.positions, structure.dipoles
-        given = structure.charge if charge is None else charge
-    elif _is_atoms(structure):
-        numbers, positions, dipoles = _atoms_arrays(structure)  # type: ignore[arg-type]
-        given = structure.info.get("charge") if charge is None else charge  # type: ignore[attr-defined]
-    else:
-        raise InputError(
-            f"got an object of type {type(structure).__name__}, expected ASE atoms or a Graph"
-        )
+    numbers, positions, dipoles, given = read_structure(structure, charge)
     _check_geometry(numbers, positions)
     _check_elements(numbers, card, domain)
     if card.model.dipole_embedding:
         dipoles = _check_dipoles(dipoles, numbers, card)
-    total_charge = _charge(given, card, domain)
+    total_charge = 0 if given is None else given
     for problem in problems_out_of_range(numbers, positions, total_charge, card):
+        if given is None and problem.startswith("charge"):
+            hint = _charge_hint(int(numbers.sum()), domain)
+            problem = f"{problem}; none was given, which means 0{hint}"
         if out_of_range == "error":
             raise InputError(problem)
         warnings.warn(f"{where}{problem}", OutOfRangeWarning, stacklevel=stacklevel)
+    if given is None:
+        _say_neutral(card.name)
     return Molecule(
         numbers=numbers,
         positions=positions,
@@ -174,35 +149,6 @@ def _domain(card: Card) -> Domain:
     if card.domain is None:
         raise ConfigError(f"{card.name}: the card has no [domain], which says what the model knows")
     return card.domain
-
-
-def _graph_arrays(graph: Graph) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    if np.ndim(graph.atomic_numbers) != 1:
-        raise InputError(
-            f"atomic_numbers: got shape {np.shape(graph.atomic_numbers)}, expected (atoms,); give "
-            "a batch as a list of graphs"
-        )
-    numbers = np.asarray(graph.atomic_numbers)
-    atoms = numbers > 0
-    dipoles = graph.atomic_dipoles
-    return (
-        numbers[atoms],
-        np.asarray(graph.positions, dtype=np.float64)[atoms],
-        None if dipoles is None else np.asarray(dipoles, dtype=np.float64)[atoms],
-    )
-
-
-def _atoms_arrays(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    if np.any(atoms.pbc):
-        raise InputError(
-            f"pbc: got {atoms.pbc.tolist()}, expected a molecule without periodicity "
-            "(atoms.pbc = False if the cell is only a box around it)"
-        )
-    return (
-        atoms.get_atomic_numbers(),
-        np.asarray(atoms.get_positions(), dtype=np.float64),
-        atoms.arrays.get("atomic_dipoles"),
-    )
 
 
 def _check_geometry(numbers: np.ndarray, positions: np.ndarray) -> None:
@@ -256,17 +202,25 @@ def _check_dipoles(dipoles: object, numbers: np.ndarray, card: Card) -> np.ndarr
     return found.astype(np.float64)
 
 
-def _charge(given: object, card: Card, domain: Domain) -> int:
-    if given is None:
-        if domain.total_charges == (0,):
-            return 0
-        raise InputError(
-            f"charge: not given, but {card.name} knows molecules of charge "
-            f"{_signed(domain.total_charges)}; set atoms.info['charge'] (in a file: "
-            f"charge={domain.total_charges[-1]} in the extxyz header), or pass charge= (on the "
-            "command line: --charge)"
-        )
-    return whole_charge(given)
+@functools.cache
+def _say_neutral(model: str) -> None:
+    """Log that structures without a charge are neutral, once for each model in a process."""
+    _logger.info("charge: not given, so it is 0 (%s)", model)
+
+
+def _charge_hint(protons: int, domain: Domain) -> str:
+    """How to give a charge, of those that fit the electrons."""
+    fitting = [
+        charge
+        for charge in domain.total_charges
+        if charge and not (domain.closed_shell and (protons - charge) % 2)
+    ]
+    if not fitting:
+        return ""
+    return (
+        f" (for one of {_signed(fitting)}: atoms.info['charge'], in a file charge={fitting[-1]} in "
+        "the extxyz header, in Python charge=, on the command line --charge)"
+    )
 
 
 def problems_out_of_range(

@@ -116,8 +116,8 @@ def run_dynamics(
         atoms: the structure; it is not changed. Constraints are kept by the engine "ase".
         config: settings.
         out: trajectory to write, in the extended XYZ format.
-        charge: total charge in units of e. None takes `atoms.info["charge"]`; without it, 0 if the
-            model knows no other charge.
+        charge: total charge in units of e. None takes `atoms.info["charge"]`; without it,
+            it is 0, which is logged.
         dtype: floating-point type the network computes in; positions are float64 always.
         out_of_range: whether the simulation stops or only warns (once) where atoms leave the
             distances that the model knows.

@@ -9,7 +9,10 @@ from jaxtyping import Float, Int
 
 from efa_zoo.base.errors import InputError
 
-__all__ = ["Molecule", "check_molecule", "whole_charge"]
+__all__ = ["Molecule", "atomic_numbers", "check_molecule", "real_vectors", "whole_charge"]
+
+#: Total charges beyond this (e) are no charges.
+_LARGEST_CHARGE = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,36 +50,83 @@ def check_molecule(numbers: object, positions: object, charge: object, dipoles: 
         The molecule.
 
     Raises:
-        InputError: a shape is wrong, a number is not an element, a position is not finite, or the
-            charge is no integer.
+        InputError: a shape or a type is wrong, a number is not an element, a position is not
+            finite, or the charge is no integer.
     """
-    numbers = np.asarray(numbers)
-    coordinates = np.asarray(positions, dtype=np.float64)
-    if numbers.ndim != 1 or numbers.size == 0:
+    elements = atomic_numbers(numbers)
+    if elements.size == 0:
+        raise InputError("atomic_numbers: got shape (0,), expected (atoms,) with atoms >= 1")
+    if elements.min() < 1:
         raise InputError(
-            f"atomic_numbers: got shape {numbers.shape}, expected (atoms,) with atoms >= 1"
+            f"atomic_numbers: got {elements[elements < 1][0]}, expected integers of at least 1"
         )
-    if not np.issubdtype(numbers.dtype, np.integer) or numbers.min() < 1:
-        raise InputError(f"atomic_numbers: got {numbers.tolist()}, expected integers of at least 1")
-    if coordinates.shape != (numbers.size, 3):
-        raise InputError(f"positions: got shape {coordinates.shape}, expected ({numbers.size}, 3)")
+    coordinates = real_vectors("positions", positions, elements.size)
     if not np.isfinite(coordinates).all():
         atom = int(np.flatnonzero(~np.isfinite(coordinates).all(axis=1))[0])
         raise InputError(
             f"positions: atom {atom} has {coordinates[atom].tolist()}, expected finite numbers"
         )
     if dipoles is not None:
-        dipoles = np.asarray(dipoles, dtype=np.float64)
-        if dipoles.shape != coordinates.shape:
-            raise InputError(
-                f"atomic_dipoles: got shape {dipoles.shape}, expected {coordinates.shape}"
-            )
+        dipoles = real_vectors("atomic_dipoles", dipoles, elements.size)
     return Molecule(
-        numbers=numbers,
+        numbers=elements,
         positions=coordinates,
         charge=whole_charge(charge),
         dipoles=dipoles,
     )
+
+
+def atomic_numbers(given: object) -> Int[np.ndarray, " atoms"]:
+    """Take atomic numbers, of which 0 and negative ones are the caller's to judge.
+
+    Args:
+        given: `[atoms]`.
+
+    Returns:
+        The same.
+
+    Raises:
+        InputError: they have another shape, or are no integers.
+    """
+    numbers = _array("atomic_numbers", given)
+    if numbers.ndim != 1:
+        raise InputError(
+            f"atomic_numbers: got shape {numbers.shape}, expected (atoms,) with atoms >= 1"
+        )
+    if not np.issubdtype(numbers.dtype, np.integer) and numbers.size:
+        raise InputError(f"atomic_numbers: got {numbers.dtype.name}, expected integers")
+    return numbers
+
+
+def real_vectors(field: str, given: object, atoms: int) -> Float[np.ndarray, "atoms 3"]:
+    """Take a vector of each atom.
+
+    Args:
+        field: what the vectors are, for messages.
+        given: `[atoms, 3]`.
+        atoms: how many there must be.
+
+    Returns:
+        The same in float64, not necessarily finite.
+
+    Raises:
+        InputError: they have another shape, or are no real numbers.
+    """
+    vectors = _array(field, given)
+    if vectors.shape != (atoms, 3):
+        raise InputError(f"{field}: got shape {vectors.shape}, expected ({atoms}, 3)")
+    if vectors.dtype.kind not in "iuf":
+        raise InputError(f"{field}: got {vectors.dtype.name}, expected real numbers")
+    return vectors.astype(np.float64)
+
+
+def _array(field: str, given: object) -> np.ndarray:
+    if given is None:
+        raise InputError(f"{field}: got None, expected an array")
+    try:
+        return np.asarray(given)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{field}: not an array of numbers ({error})") from error
 
 
 def whole_charge(charge: object) -> int:
@@ -91,12 +141,14 @@ def whole_charge(charge: object) -> int:
     Raises:
         InputError: it is no integer.
     """
-    number = (
-        charge.item()
-        if isinstance(charge, np.ndarray | np.generic) and charge.ndim == 0
-        else charge
-    )
-    whole = isinstance(number, int | float) and float(number).is_integer()
-    if isinstance(number, bool) or not whole:
-        raise InputError(f"charge: got {number!r}, expected an integer (e)")
-    return int(number)  # type: ignore[arg-type]
+    # Scalars of NumPy and JAX give their Python number.
+    number = getattr(charge, "item", lambda: charge)() if np.ndim(charge) == 0 else charge  # type: ignore[arg-type]
+    plain = isinstance(number, int | float) and not isinstance(number, bool)
+    if not plain or not -_LARGEST_CHARGE <= number <= _LARGEST_CHARGE or number != int(number):
+        raise InputError(f"charge: got {_shown(number)}, expected an integer (e)")
+    return int(number)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

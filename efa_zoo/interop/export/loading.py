@@ -18,15 +18,16 @@ from efa_zoo.base.config import from_table
 from efa_zoo.base.errors import ConfigError, ExportError, InputError
 from efa_zoo.interop.export import _archive
 from efa_zoo.interop.export._platforms import DEVICES
-from efa_zoo.models.checks import OutOfRange, as_out_of_range, check_structure, is_structure
+from efa_zoo.models.checks import OutOfRange, as_out_of_range, check_structure
 from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.outputs import Outputs
 from efa_zoo.models.prediction import Prediction
+from efa_zoo.models.reading import is_structure
 from efa_zoo.structures.graph import Graph, Shape, pack
 from efa_zoo.structures.neighbors import padded_atoms, padded_neighbors
 
 if TYPE_CHECKING:
-    from efa_zoo.models.checks import AnyStructure
+    from efa_zoo.models.reading import AnyStructure
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from efa_zoo.base.config import ModelConfig, TrainingConfig, from_table, to_table
+from efa_zoo.base.config.tables import shown
 from efa_zoo.base.errors import ConfigError
 from efa_zoo.base.files import write_atomically
 from efa_zoo.structures.domain import Domain
@@ -30,6 +31,12 @@ __all__ = [
     "write_card",
     "write_results",
 ]
+
+#: Bytes of the largest zoo file; those of the zoo have up to 20,000.
+_LARGEST_FILE = 200_000
+
+#: Dots of the keys in a line; deep keys take a TOML parser quadratic time and memory.
+_MOST_DOTS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +75,7 @@ class WeightsFile:
 
     def __post_init__(self) -> None:
         if not re.fullmatch("[0-9a-f]{64}", self.sha256):
-            raise ConfigError(f"sha256: got {self.sha256!r}, expected 64 hexadecimal digits")
+            raise ConfigError(f"sha256: got {shown(self.sha256)}, expected 64 hexadecimal digits")
         for name, value in (("parameters", self.parameters), ("bytes", self.bytes)):
             if value < 1:
                 raise ConfigError(f"{name}: got {value}, expected at least 1")
@@ -134,12 +141,12 @@ class Card:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise ConfigError(
-                f"name: got {self.name!r}, expected letters, digits, '.', '_' and '-'"
+                f"name: got {shown(self.name)}, expected letters, digits, '.', '_' and '-'"
             )
         for element, energy in self.reference_energies.items():
             if element not in ATOMIC_NUMBERS:
                 raise ConfigError(
-                    f"reference_energies: got key {element!r}, expected symbols of elements"
+                    f"reference_energies: got key {shown(element)}, expected symbols of elements"
                 )
             if not math.isfinite(energy):
                 raise ConfigError(
@@ -196,9 +203,14 @@ class Card:
         """
         path = Path(path)
         try:
-            text = path.read_text(encoding="utf-8")
+            with path.open("rb") as file:
+                content = file.read(_LARGEST_FILE + 1)
         except OSError as error:
             raise ConfigError(f"{path}: cannot read the zoo file ({error.strerror})") from error
+        if len(content) > _LARGEST_FILE:
+            raise ConfigError(f"{path}: has over {_LARGEST_FILE:,} bytes, expected a zoo file")
+        try:
+            text = content.decode("utf-8")
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path}: the zoo file is not UTF-8 text") from error
         return _parse(text, path)
@@ -279,12 +291,17 @@ def write_results(
 
 
 def _parse(text: str, path: Path) -> Card:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if re.sub(r"\d\.\d", "", line).count(".") > _MOST_DOTS:
+            raise ConfigError(f"{path}: line {number} has over {_MOST_DOTS} dots, expected short keys")
     try:
         card = from_table(Card, tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: tables or lists are nested too deeply") from error
+    except ValueError as error:  # also of numbers with thousands of digits
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
     if card.name != path.stem:
         raise ConfigError(
             f"{path}: name: got {card.name!r}, expected the file's name {path.stem!r}"

@@ -292,7 +292,7 @@ class EuclideanFastAttention(eqx.Module):
         query, key, value = self.query_key_value(features)
         flat = value.reshape(value.shape[0], -1)
         kernel = self.kernel(features.dtype)
-        if not isinstance(kernel, WaveKernel) or self.evaluation_for(len(features)) == "exact":
+        if not isinstance(kernel, WaveKernel) or self.evaluation_for(features.shape[0]) == "exact":
             attended = attend_exact(
                 query, key, flat, positions, kernel, self.spherical_degree, atom_mask
             )

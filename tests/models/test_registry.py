@@ -15,7 +15,7 @@ from toys import make_recipe
 
 import efa_zoo
 from efa_zoo.base.errors import ConfigError, InputError, UnknownModelError, WeightsError
-from efa_zoo.models.hub.cards import Card
+from efa_zoo.models.hub.cards import Card, write_results
 from efa_zoo.models.hub.registry import list_cards
 from efa_zoo.models.weights import named_arrays
 
@@ -177,6 +177,7 @@ def test_weights_of_another_architecture_are_refused(folder: Path) -> None:
     zoo_file = folder / "toy.toml"
     text = zoo_file.read_text(encoding="utf-8")
     zoo_file.write_text(text.replace("features = 4", "features = 6"), encoding="utf-8")
+    write_results(zoo_file, weights=Card.from_toml(zoo_file).weights)
     with pytest.raises(WeightsError, match=r"readout is float32\[4\], expected float32\[6\]"):
         efa_zoo.load(folder)
 

@@ -178,7 +178,8 @@ def load_exported(path: str | PathLike[str], *, sha256: str | None = None) -> Ex
         card = from_table(Card, manifest["card"])
         dtype, platforms = manifest["dtype"], tuple(manifest["platforms"])
         attention, expected = manifest["attention"], manifest["program"]["sha256"]
-    except (ConfigError, KeyError, TypeError) as error:
+        _archive.require_digest(path, manifest, card)
+    except (ConfigError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ExportError(f"{path}: {_archive.MANIFEST}: not as expected ({error!r})") from error
     found = hashlib.sha256(program).hexdigest()
     if found != expected:

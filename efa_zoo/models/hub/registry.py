@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from efa_zoo.base.errors import ConfigError, InputError, UnknownModelError, WeightsError
 from efa_zoo.models.hub.cards import Card
+from efa_zoo.models.hub.digest import require_digest
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -171,8 +172,9 @@ def load(model: Potential | str | os.PathLike[str], *, dtype: DTypeLike | None =
     Raises:
         UnknownModelError: there is no such model.
         ConfigError: the zoo file is not valid.
-        WeightsError: the model is not trained, or its weights file is missing, damaged, altered or
-            does not fit. Weights are never made up.
+        WeightsError: the model is not trained; its weights file is missing, damaged, altered or
+            does not fit; or the card was altered in what enters a number, which is named. Weights
+            are never made up.
         InputError: the type is not a floating-point type that JAX has enabled.
     """
     # Imported here: listing models and reading cards then needs no JAX.
@@ -192,6 +194,7 @@ def load(model: Potential | str | os.PathLike[str], *, dtype: DTypeLike | None =
             f"{files.zoo_file}: the model {found.name} has no weights yet, train it first "
             f"(efa-zoo train {files.zoo_file})"
         )
+    require_digest(found, files.zoo_file)
     # Weights are stored in float32, whatever the user has set for new arrays.
     with jax.enable_x64(False):
         like = eqx.filter_eval_shape(EnergyModel, found.model, key=jax.random.key(0))

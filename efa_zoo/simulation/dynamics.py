@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from efa_zoo.base.errors import InputError, SimulationError
+from efa_zoo.base.interrupts import resumable
 from efa_zoo.models.checks import (
     OutOfRange,
     as_float_dtype,
@@ -178,7 +179,8 @@ def run_dynamics(
         run.require_good_start()
         records.start()
     first = engine.state.step
-    seconds = run.until_the_end(new=memory is None)
+    with resumable(records.checkpoint):
+        seconds = run.until_the_end(new=memory is None)
     state = engine.state
     return DynamicsResult(
         atoms=at_state(named, state),

@@ -14,6 +14,7 @@ from ase.calculators.calculator import Calculator, Parameters, all_changes
 from numpy.typing import DTypeLike
 
 from efa_zoo.base.errors import InputError
+from efa_zoo.base.interrupts import forbid_fork, require_no_fork
 from efa_zoo.models.checks import OutOfRange, as_float_dtype, as_out_of_range, check_structure
 from efa_zoo.models.energy import energy_and_forces
 from efa_zoo.models.hub.registry import load
@@ -153,7 +154,9 @@ class EFACalculator(Calculator):
         Raises:
             InputError: the structure is periodic, invalid or outside what the model knows, or the
                 model gives no finite numbers for it. No results are left behind then.
+            ForkError: the process was forked after a model was loaded.
         """
+        require_no_fork()
         atoms = self.atoms if atoms is None else atoms
         self.reset()
         if atoms is None:
@@ -186,6 +189,8 @@ class EFACalculator(Calculator):
         return vars(self) | {"potential": _convert(self.potential, np.asarray)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        require_no_fork()
+        forbid_fork()
         vars(self).update(state)
         with jax.enable_x64(self._dtype == np.float64):
             self.potential = _convert(self.potential, jnp.asarray)

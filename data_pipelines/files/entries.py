@@ -17,6 +17,11 @@ from efa_zoo.structures.elements import SYMBOLS
 
 _SAME_PLACE = 0.1  # Å, as in the checks of structures to predict
 
+# What no structure has, so that a file says something else: all electrons of the heaviest element
+# have -1.5e6 eV, and positions are relative to the centre of the structure.
+_MAX_ENERGY_PER_ATOM, _MAX_FORCE, _MAX_EXTENT = 1e7, 1e6, 1e4  # eV, eV/Å, Å
+_MAX_CHARGE = 10_000  # e
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -58,8 +63,10 @@ def to_structure(entry: Entry, options: FileOptions) -> Structure:
     return Structure(
         atomic_numbers=numbers,
         positions=positions,
-        energy=float(_floats(options.energy_key, energy, (), factors["energy"])),
-        forces=_floats(options.forces_key, entry.forces, (atoms, 3), factors["forces"]),
+        energy=float(
+            _floats(options.energy_key, energy, (), factors["energy"], atoms * _MAX_ENERGY_PER_ATOM)
+        ),
+        forces=_floats(options.forces_key, entry.forces, (atoms, 3), factors["forces"], _MAX_FORCE),
         total_charge=_charge(entry.charge),
         atomic_dipoles=dipoles,
         group=entry.group,
@@ -70,6 +77,8 @@ def _numbers(given: Any) -> np.ndarray:
     numbers = np.asarray(given)
     if numbers.ndim != 1 or not numbers.size:
         raise DataError(f"atomic numbers: got shape {numbers.shape}, expected at least one atom")
+    if numbers.dtype.kind not in "iuf":
+        raise DataError(f"atomic numbers: got {numbers.dtype.name}, expected integers")
     known = np.isin(numbers, np.arange(1, len(SYMBOLS)))
     if not known.all():
         raise DataError(
@@ -79,21 +88,39 @@ def _numbers(given: Any) -> np.ndarray:
     return numbers.astype(np.int32)
 
 
-def _floats(field: str, given: Any, shape: tuple[int, ...], unit: float) -> np.ndarray:
+def _floats(
+    field: str, given: Any, shape: tuple[int, ...], unit: float, largest: float = np.inf
+) -> np.ndarray:
+    """Take real numbers of a shape, of at most a size in the units they are converted to."""
     try:
-        values = np.asarray(given, np.float64)
+        values = np.asarray(given)
     except (TypeError, ValueError) as error:
         raise DataError(f"{field}: got {given!r}, expected numbers") from error
     if values.shape != shape:
         raise DataError(f"{field}: got shape {values.shape}, expected {shape}")
+    if values.dtype.kind not in "iuf":
+        raise DataError(f"{field}: got {values.dtype.name}, expected real numbers")
+    values = values.astype(np.float64)
     if not np.isfinite(values).all():
         first = np.argwhere(~np.isfinite(values))[0]
         atom = f" at atom {first[0]}" if shape else ""
         raise DataError(f"{field}: got {values[tuple(first)]}{atom}, expected finite numbers")
+    if np.abs(values).max(initial=0) > largest / abs(unit):
+        raise DataError(
+            f"{field}: got {np.abs(values).max():.3g}, expected at most {largest / abs(unit):.3g} "
+            "(is the unit right?)"
+        )
     return values * unit
 
 
 def _check_places(positions: np.ndarray) -> None:
+    with np.errstate(over="ignore"):
+        extent = float(np.linalg.norm(positions - positions.mean(axis=0), axis=1).max())
+    if not extent <= _MAX_EXTENT:
+        raise DataError(
+            f"positions: an atom is {extent:.3g} Å from the centre of the structure, expected at "
+            f"most {_MAX_EXTENT:g} Å (is length_unit right?)"
+        )
     if len(positions) > 1:
         from scipy.spatial import KDTree
 
@@ -111,7 +138,12 @@ def _charge(given: Any) -> int:
     value = np.asarray(given)
     if value.shape == (1,):
         value = value[0]
-    if value.shape != () or value.dtype.kind not in "iuf" or not float(value).is_integer():
+    if (
+        value.shape != ()
+        or value.dtype.kind not in "iuf"
+        or not float(value).is_integer()
+        or abs(value) > _MAX_CHARGE
+    ):
         raise DataError(f"charge: got {given!r}, expected an integer (e)")
     return int(value)
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from efa_zoo.base.config import from_table
 from efa_zoo.base.errors import ConfigError, ExportError, InputError
+from efa_zoo.base.interrupts import forbid_fork, require_no_fork
 from efa_zoo.interop.export import _archive
 from efa_zoo.interop.export._platforms import DEVICES
 from efa_zoo.models.checks import OutOfRange, as_out_of_range, check_structure
@@ -113,6 +114,7 @@ class ExportedModel:
         Raises:
             InputError: the graphs do not list all pairs within the cutoff.
         """
+        require_no_fork()
         cutoff = self.card.model.message_passing.cutoff
         if graphs.reach < cutoff:
             raise InputError(
@@ -165,6 +167,8 @@ def load_exported(path: str | PathLike[str], *, sha256: str | None = None) -> Ex
             other platforms than JAX has here.
     """
     path = Path(path)
+    require_no_fork()
+    forbid_fork()
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from efa_zoo.base.errors import ConfigError, InputError, UnknownModelError, WeightsError
+from efa_zoo.base.interrupts import forbid_fork, require_no_fork
 from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.hub.digest import require_digest
 
@@ -176,6 +177,7 @@ def load(model: Potential | str | os.PathLike[str], *, dtype: DTypeLike | None =
             does not fit; or the card was altered in what enters a number, which is named. Weights
             are never made up.
         InputError: the type is not a floating-point type that JAX has enabled.
+        ForkError: the process was forked after another one had loaded a model.
     """
     # Imported here: listing models and reading cards then needs no JAX.
     import equinox as eqx
@@ -185,6 +187,8 @@ def load(model: Potential | str | os.PathLike[str], *, dtype: DTypeLike | None =
     from efa_zoo.models.potential import Potential, cast
     from efa_zoo.models.weights import load_weights
 
+    require_no_fork()
+    forbid_fork()
     if isinstance(model, Potential):
         return model if dtype is None else cast(model, dtype)
     files = find(model)

@@ -131,6 +131,26 @@ def run_all(
     return [found[i] for i in range(len(tasks))]
 
 
+def required(title: str, names: Sequence[Any], outcomes: Sequence[Any]) -> list[Any]:
+    """Refuse to go on without a result.
+
+    Args:
+        title: What the tasks are for.
+        names: Of the tasks.
+        outcomes: Of the tasks.
+
+    Returns:
+        The outcomes, all of them results.
+
+    Raises:
+        DataError: If one is a `Failure`.
+    """
+    for name, outcome in zip(names, outcomes, strict=True):
+        if isinstance(outcome, Failure):
+            raise DataError(f"{title}, {name}: {outcome.reason}, {outcome.detail}")
+    return list(outcomes)
+
+
 class _Worker:
     """The parent's end of one worker process."""
 

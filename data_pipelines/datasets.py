@@ -31,6 +31,7 @@ BUILDERS: Mapping[str, str] = {
     "cumulene": "data_pipelines.builders.cumulene:Cumulene",
     "dimers": "data_pipelines.builders.dimers:Dimers",
     "nacl_spheres": "data_pipelines.builders.nacl_spheres:NaclSpheres",
+    "organic": "data_pipelines.builders.organic:Organic",
     "sn2": "data_pipelines.builders.sn2:Sn2",
     "structures": "data_pipelines.builders.structures:Structures",
     "two_atoms": "data_pipelines.builders.two_body:TwoAtoms",

@@ -21,6 +21,9 @@ class Structure:
         forces: Float64 `[atoms, 3]` in eV/Å.
         total_charge: In e.
         atomic_dipoles: Float64 `[atoms, 3]` in e·Å, where they are an input of the network.
+        charges: Float64 `[atoms]`, charges of the atoms in e, where they are labelled.
+        dipole: Float64 `[3]`, dipole moment in e·Å about the centroid of the atoms (the mean of
+            their positions), where it is labelled.
         group: What the structure belongs to, such as a molecule or a trajectory; splits by group
             keep it together. Empty where there are no groups.
         kind: What sort of structure it is among those of its data set, such as a temperature or a
@@ -46,6 +49,8 @@ class Structure:
     forces: Float64[np.ndarray, "atoms 3"]
     total_charge: int
     atomic_dipoles: Float64[np.ndarray, "atoms 3"] | None = None
+    charges: Float64[np.ndarray, " atoms"] | None = None
+    dipole: Float64[np.ndarray, " 3"] | None = None
     group: str = ""
     kind: str = ""
     coordinate: float = float("nan")

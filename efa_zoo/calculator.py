@@ -50,6 +50,7 @@ class EFACalculator(Calculator):
         neighbors: the neighbour list that is carried from call to call.
     """
 
+    #: Charges of the atoms and the dipole moment too, if the model has them.
     implemented_properties: list[str] = ["energy", "free_energy", "forces", "energies"]  # noqa: RUF012
     #: A molecule has no cell; charges and magnetic moments of the atoms are checked.
     ignored_changes: set[str] = {"cell"}  # noqa: RUF012
@@ -65,6 +66,7 @@ class EFACalculator(Calculator):
         model: Potential | str | PathLike[str],
         *,
         charge: int | None = None,
+        multiplicity: int | None = None,
         dtype: DTypeLike = "float64",
         out_of_range: OutOfRange = "error",
         skin: float = 0.5,
@@ -75,6 +77,7 @@ class EFACalculator(Calculator):
             model: a loaded model, or what `efa_zoo.load` takes.
             charge: total charge in units of e. None takes `atoms.info["charge"]` of the atoms that
                 are computed; without it, it is 0, which is logged.
+            multiplicity: 2S + 1. None takes `atoms.info["spin"]`; without it, the lowest.
             dtype: floating-point type to compute in, float64 or float32. JAX's global settings
                 are neither needed nor changed.
             out_of_range: whether a structure outside what the card says the model knows (charge,
@@ -90,17 +93,20 @@ class EFACalculator(Calculator):
         with jax.enable_x64(self._dtype == np.float64):
             self.potential = cast(potential, self._dtype)
         self.neighbors = NeighborList(potential.card.model.message_passing.cutoff, skin)
+        if potential.card.model.atomic_charges:
+            self.implemented_properties = [*self.implemented_properties, "charges", "dipole"]
         super().__init__()
         self.parameters: Any = Parameters(  # what ASE stores with results
             model=potential.card.name,
             charge=charge,
+            multiplicity=multiplicity,
             dtype=self._dtype.name,
             out_of_range=as_out_of_range(out_of_range),
             skin=skin,
         )
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
-        """Change `charge` or `out_of_range`; results are forgotten if that changes anything.
+        """Change `charge`, `multiplicity` or `out_of_range`; results are forgotten if one differs.
 
         Args:
             **kwargs: new values.
@@ -112,14 +118,16 @@ class EFACalculator(Calculator):
             InputError: another parameter, which only a new calculator can have, or a bad value.
         """
         for name in kwargs:
-            if name not in ("charge", "out_of_range"):
-                raise InputError(f"set: got {name!r}, expected 'charge' or 'out_of_range'")
+            if name not in ("charge", "multiplicity", "out_of_range"):
+                raise InputError(
+                    f"set: got {name!r}, expected 'charge', 'multiplicity' or 'out_of_range'"
+                )
         if "out_of_range" in kwargs:
             as_out_of_range(kwargs["out_of_range"])
         return super().set(**kwargs)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What has changed since the last calculation; ASE overlooks the charge and dipoles.
+        """Tell what has changed since the last calculation; ASE overlooks charge, spin and dipoles.
 
         Args:
             atoms: the structure to compare with the last one.
@@ -131,8 +139,9 @@ class EFACalculator(Calculator):
         changes = list(super().check_state(atoms, tol=tol))
         if self.atoms is None or changes:
             return changes
-        if self.atoms.info.get("charge") != atoms.info.get("charge"):
-            changes.append("charge")
+        changes += [
+            name for name in ("charge", "spin") if self.atoms.info.get(name) != atoms.info.get(name)
+        ]
         last, now = (found.arrays.get("atomic_dipoles", ()) for found in (self.atoms, atoms))
         if not np.array_equal(last, now):
             changes.append("atomic_dipoles")
@@ -162,7 +171,11 @@ class EFACalculator(Calculator):
         if atoms is None:
             raise InputError("atoms: got none, expected a structure")
         molecule = check_structure(
-            atoms, self.potential.card, self.parameters["charge"], self.parameters["out_of_range"]
+            atoms,
+            self.potential.card,
+            self.parameters["charge"],
+            self.parameters["out_of_range"],
+            multiplicity=self.parameters["multiplicity"],
         )
         neighbors, mask = self.neighbors.update(molecule.positions)
         graph = pack_one(
@@ -183,6 +196,10 @@ class EFACalculator(Calculator):
             "forces": prediction.forces,
             "energies": prediction.atomic_energies,
         }
+        if prediction.charges is not None:
+            self.results["charges"] = prediction.charges
+        if prediction.dipole is not None:
+            self.results["dipole"] = prediction.dipole
 
     def __getstate__(self) -> dict[str, Any]:
         # JAX would load arrays of float64 as float32 where its 64-bit mode is off.

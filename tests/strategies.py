@@ -128,6 +128,8 @@ def model_configs(draw: st.DrawFn, *, max_degree: int = 4, smooth: bool = False)
                 _maybe(st.sets(st.integers(0, iterations - 1), min_size=1).map(tuple))
             ),
             "attention_degree": draw(_maybe(st.integers(0, max_degree))),
+            "last_attention_degree": 0 if emulates else draw(st.integers(0, 1)),
+            "attention_after_messages": not emulates and draw(st.booleans()),
             "attention_pseudotensors": draw(_maybe(st.booleans())),
             "emulate_attention": emulates,
         }

@@ -62,6 +62,21 @@ print(len(names) > 80, len(of_ase) > 5, load(sorted(set(names) - set(of_ase))), 
     assert run(code) == "True True [] ['ase']"
 
 
+def test_importing_evaluates_nothing() -> None:
+    """No module makes an array: JAX refuses another number of devices once it has started."""
+    code = """
+import importlib, pkgutil
+import efa_zoo
+for module in pkgutil.walk_packages(efa_zoo.__path__, "efa_zoo."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+import jax
+jax.config.update("jax_num_cpu_devices", 3)
+print(len(jax.devices("cpu")))
+"""
+    assert run(code) == "3"
+
+
 def test_listing_models_needs_no_jax() -> None:
     code = """
 import sys

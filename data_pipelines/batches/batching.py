@@ -80,8 +80,9 @@ def pack_batch(
     shape: Shape,
     *,
     dtype: np.dtype | type,
+    labels: frozenset[str] = frozenset(),
 ) -> Batch:
-    """Pack structures and their labels; padding has energy and forces zero.
+    """Pack structures and their labels; padding has labels of zero.
 
     Args:
         structures: At most `shape.molecules`; all of them have atomic dipoles, or none.
@@ -89,6 +90,7 @@ def pack_batch(
         neighborhoods: Their neighbours.
         shape: The padded shape.
         dtype: Floating-point type.
+        labels: Which of `charges` and `dipole` to pack besides energies and forces.
 
     Returns:
         The batch with NumPy leaves, every molecule about its centroid.
@@ -111,10 +113,23 @@ def pack_batch(
     energy = np.zeros(shape.molecules, dtype)
     energy[: len(structures)] = energies
     forces = np.zeros((shape.molecules, shape.atoms, 3), dtype)
+    charges = np.zeros((shape.molecules, shape.atoms), dtype) if "charges" in labels else None
+    dipole = np.zeros((shape.molecules, 3), dtype) if "dipole" in labels else None
     for row, structure in enumerate(structures):
         forces[row, : len(structure.forces)] = structure.forces
+        if charges is not None:
+            charges[row, : len(structure.forces)] = structure.charges
+        if dipole is not None:
+            dipole[row] = structure.dipole
     mask = np.arange(shape.molecules) < len(structures)
-    return Batch(graph=graph, energy=energy, forces=forces, molecule_mask=mask)
+    return Batch(
+        graph=graph,
+        energy=energy,
+        forces=forces,
+        molecule_mask=mask,
+        charges=charges,
+        dipole=dipole,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +172,15 @@ class BatchPlan:
             epoch=epoch,
             shuffle=self.shuffle,
             members=None if self.draw is None else self.draw(epoch),
+        )
+
+    @cached_property
+    def labels(self) -> frozenset[str]:
+        """Which of `charges` and `dipole` all structures have."""
+        return frozenset(
+            name
+            for name in ("charges", "dipole")
+            if all(getattr(s, name) is not None for s in self.structures)
         )
 
     @property
@@ -244,6 +268,7 @@ class NumpyBatches:
                     self.plan.neighborhoods,
                     bucket._replace(molecules=len(members) + 1),
                     dtype=self.dtype,
+                    labels=self.plan.labels,
                 )
             )
         return tuple(pools), rows

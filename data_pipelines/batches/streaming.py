@@ -84,6 +84,7 @@ class TensorFlowBatches:
             self.plan.neighborhoods,
             self.plan.buckets[planned.bucket],
             dtype=self.dtype,
+            labels=self.plan.labels,
         )
 
     @cached_property

@@ -15,6 +15,9 @@ from data_pipelines.files.storage import structure_features, to_example
 from data_pipelines.labels import labelling
 from data_pipelines.structure import LabelledStructures, Structure
 
+UNITS = {"length": "Å", "energy": "eV", "forces": "eV/Å", "charge": "e", "dipole": "e·Å"}
+"""Units of whatever is stored."""
+
 
 @dataclass(eq=False)
 class SettingsConfig(tfds.core.BuilderConfig):
@@ -94,7 +97,13 @@ class StructureBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             features=structure_features(*self.FIELDS),
             metadata=tfds.core.MetadataDict(
                 level_of_theory=self.level_of_theory(),
-                units={"length": "Å", "energy": "eV", "forces": "eV/Å", "charge": "e"},
+                units={
+                    "length": "Å",
+                    "energy": "eV",
+                    "forces": "eV/Å",
+                    "charge": "e",
+                    "dipole": "e·Å",
+                },
                 settings=dataclasses.asdict(self.settings),
             ),
         )
@@ -119,6 +128,12 @@ class QuantumBuilder(StructureBuilder, skip_registration=True):
 
     CITATION = labelling.CITATION
     PACKAGES = ("tblite",)
+    FIELDS = ("charges", "dipole")
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {
+        **StructureBuilder.RELEASE_NOTES,
+        "1.1.0": "Atomic charges and dipole moments.",
+    }
 
     def level_of_theory(self) -> str:
         """Name the method and the program."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain
 from typing import ClassVar
 
 import numpy as np
 
-from data_pipelines._workers import Failure, run_all
+from data_pipelines._workers import required, run_all
 from data_pipelines.builders.builder import SettingsConfig, StructureBuilder
 from data_pipelines.labels.potentials import cluster_potential, sum_over_pairs
 from data_pipelines.sampling.clusters import SHAKE, ClusterTask
 from data_pipelines.sampling.drawing import places
 from data_pipelines.structure import LabelledStructures, Structure
-from efa_zoo.base.errors import DataError
 
 _DESCRIPTION = """\
 Drops of equal atoms: 16 in a ball of radius 2.5 Å (`atoms16`) or 32 in one of radius 5 Å
@@ -27,7 +25,6 @@ ranges of the potential leave loose atoms outside of the drop, and 0.075 Å of s
 contacts, both of which the published ones have more often than ours.
 """
 
-_TASKS_AT_ONCE = 20
 _TIME_LIMIT = 600.0
 
 
@@ -108,17 +105,15 @@ class Clusters(StructureBuilder):
             for split, number, i in places(sizes)
         ]
         made = run_all(
-            "data_pipelines.sampling.clusters:make_clusters",
-            [tasks[i : i + _TASKS_AT_ONCE] for i in range(0, len(tasks), _TASKS_AT_ONCE)],
+            "data_pipelines.sampling.clusters:make_cluster",
+            tasks,
             workers=self.workers,
             time_limit=_TIME_LIMIT,
             title="clusters",
         )
-        for outcome in made:
-            if isinstance(outcome, Failure):
-                raise DataError(f"clusters: {outcome.reason}, {outcome.detail}")
+        made = required("clusters", [split for split, *_ in places(sizes)], made)
         splits: dict[str, list[tuple[str, Structure]]] = {split: [] for split in sizes}
-        for (split, _, i), positions in zip(places(sizes), chain.from_iterable(made), strict=True):
+        for (split, _, i), positions in zip(places(sizes), made, strict=True):
             splits[split].append((f"{split}/{i:05d}", _structure(positions)))
         return LabelledStructures(splits)
 

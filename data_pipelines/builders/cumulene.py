@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines._workers import Failure, run_all
+from data_pipelines._workers import Failure, required, run_all
 from data_pipelines.builders.builder import QuantumBuilder, full_and_tiny
 from data_pipelines.labels.labelling import Geometry, Label, label_groups
 from data_pipelines.labels.tally import Tally
@@ -16,7 +16,6 @@ from data_pipelines.sampling.cumulene import NUMBERS, TrajectoryTask, dihedral, 
 from data_pipelines.sampling.drawing import places
 from data_pipelines.sampling.monomers import RelaxedMonomer
 from data_pipelines.structure import LabelledStructures, Structure
-from efa_zoo.base.errors import DataError
 
 _DESCRIPTION = """\
 Cumulene, C9H4: a straight chain of nine carbon atoms with a CH2 group at either end, labelled with
@@ -61,7 +60,7 @@ class Cumulene(QuantumBuilder):
     """Build the data set `cumulene`."""
 
     DESCRIPTION = _DESCRIPTION
-    FIELDS = ("group", "kind", "coordinate", "curve")
+    FIELDS = (*QuantumBuilder.FIELDS, "group", "kind", "coordinate", "curve")
     BUILDER_CONFIGS = full_and_tiny(
         _DESCRIPTION,
         CumuleneSettings(),
@@ -101,7 +100,7 @@ class Cumulene(QuantumBuilder):
             {**splits, "curves": self._profile(equilibrium)}, {"counts": tally.counts}
         )
 
-    def _run(self, function: str, tasks: Sequence[Any], title: str) -> list[Any]:
+    def _run(self, function: str, tasks: Sequence[Any], title: str | None) -> list[Any]:
         return run_all(
             f"data_pipelines.sampling.cumulene:{function}",
             tasks,
@@ -111,9 +110,9 @@ class Cumulene(QuantumBuilder):
         )
 
     def _relax(self) -> RelaxedMonomer:
-        (equilibrium,) = self._run("relax_cumulene", [None], "molecule")
-        if isinstance(equilibrium, Failure):
-            raise DataError(f"cumulene: {equilibrium.reason}, {equilibrium.detail}")
+        (equilibrium,) = required(
+            "cumulene", ["minimum"], self._run("relax_cumulene", [None], None)
+        )
         return equilibrium
 
     def _profile(self, equilibrium: RelaxedMonomer) -> list[tuple[str, Structure]]:
@@ -122,14 +121,15 @@ class Cumulene(QuantumBuilder):
         here = dihedral(equilibrium.positions)
         geometries = [twist(equilibrium.positions, np.radians(a) - here) for a in angles]
         groups = [[Geometry(NUMBERS, positions, 0)] for positions in geometries]
-        labels = label_groups(groups, workers=self.workers, title="profile")
-        points: list[tuple[str, Structure]] = []
-        for i, (angle, positions, found) in enumerate(zip(angles, geometries, labels, strict=True)):
-            if isinstance(found, Failure):
-                raise DataError(f"cumulene at {angle:g} degrees: {found.reason}, {found.detail}")
-            point = _structure(positions, found[0], group="profile", kind="profile", curve=0)
-            points.append((f"profile/{i:03d}", point))
-        return points
+        found = label_groups(groups, workers=self.workers, title="profile")
+        labels = required("cumulene", [f"{angle:g} degrees" for angle in angles], found)
+        return [
+            (
+                f"profile/{i:03d}",
+                _structure(positions, label, group="profile", kind="profile", curve=0),
+            )
+            for i, (positions, (label,)) in enumerate(zip(geometries, labels, strict=True))
+        ]
 
 
 def _structure(
@@ -140,6 +140,8 @@ def _structure(
         positions=positions,
         energy=labelled.energy,
         forces=labelled.forces,
+        charges=labelled.charges,
+        dipole=labelled.dipole,
         total_charge=0,
         group=group,
         kind=kind,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines._workers import Failure, run_all
+from data_pipelines._workers import Failure, required, run_all
 from data_pipelines.builders.builder import QuantumBuilder, full_and_tiny
 from data_pipelines.labels.labelling import Label
 from data_pipelines.labels.tally import Tally
@@ -87,6 +87,7 @@ class Sn2(QuantumBuilder):
 
     DESCRIPTION = _DESCRIPTION
     FIELDS = (
+        *QuantumBuilder.FIELDS,
         "group",
         "kind",
         "coordinate",
@@ -108,7 +109,12 @@ class Sn2(QuantumBuilder):
         pairs = list(combinations_with_replacement(self.settings.halides, 2))
         halogens = [(HALOGENS[first], HALOGENS[second]) for first, second in pairs]
         found = self._run("reaction_path", halogens, "paths")
-        paths = dict(zip(pairs, _unless_failed(found, pairs), strict=True))
+        paths: dict[tuple[str, str], Path] = dict(
+            zip(pairs, required("sn2", pairs, found), strict=True)
+        )
+        for pair, path in paths.items():
+            if not path.points:
+                raise DataError(f"sn2, {pair}: {path.failures}, expected a path")
         splits: dict[str, list[tuple[str, Structure]]] = {split: [] for split in _SPLITS}
         tally = Tally("structures")
         for homes, outcomes in (self._trajectories(paths), self._approaches()):
@@ -177,7 +183,7 @@ class Sn2(QuantumBuilder):
         settings: Sn2Settings = self.settings
         names = settings.halides
         relaxed = self._run("relax_methyl_halide", [HALOGENS[name] for name in names], "molecules")
-        molecules = dict(zip(names, _unless_failed(relaxed, names), strict=True))
+        molecules = dict(zip(names, required("sn2", names, relaxed), strict=True))
         homes: list[_Home] = []
         tasks: list[tuple[tuple[int, int], list[np.ndarray]]] = []
         for ion in names:
@@ -206,15 +212,6 @@ class Sn2(QuantumBuilder):
             yield split, i, (self.settings.seed, series, *numbers, number, i)
 
 
-def _unless_failed(outcomes: Sequence[Any], names: Sequence[Any]) -> list[Any]:
-    for name, outcome in zip(names, outcomes, strict=True):
-        if isinstance(outcome, Failure):
-            raise DataError(f"sn2, {name}: {outcome.reason}, {outcome.detail}")
-        if isinstance(outcome, Path) and not outcome.points:
-            raise DataError(f"sn2, {name}: {outcome.failures}, expected a path")
-    return list(outcomes)
-
-
 def _choose_point(path: Path, rng: np.random.Generator) -> sampling.PathPoint:
     """Half of the time a point between -3 and 3 Å, else any point of the path, by even ξ."""
     coordinates = np.array([point.coordinate for point in path.points])
@@ -241,6 +238,8 @@ def _structure(
         positions=positions,
         energy=labelled.energy,
         forces=labelled.forces,
+        charges=labelled.charges,
+        dipole=labelled.dipole,
         total_charge=sampling.CHARGE,
         group=group,
         kind="/".join(symbols),

@@ -51,7 +51,7 @@ class Structures(StructureBuilder):
     """
 
     DESCRIPTION = "Structures of a file: energies in eV, forces in eV/Å."
-    FIELDS: ClassVar[tuple[str, ...]] = ("group", "atomic_dipoles")
+    FIELDS: ClassVar[tuple[str, ...]] = ("group", "atomic_dipoles", "charges", "dipole")
 
     def __init__(self, *, made: LabelledStructures, **kwargs: Any) -> None:
         super().__init__(**kwargs)

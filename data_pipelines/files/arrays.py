@@ -9,8 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from data_pipelines.files.entries import Entry, check_output, missing, needs, text
-from data_pipelines.files.options import FileOptions
+from data_pipelines.files.entries import (
+    Entry,
+    check_output,
+    dipole_about_origin,
+    missing,
+    needs,
+    text,
+)
+from data_pipelines.files.options import CHARGE_KEY, FileOptions
 from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError
 from efa_zoo.base.files import replacing
@@ -26,6 +33,12 @@ SPLIT_KEY = "split"
 
 DIPOLES_KEY = "atomic_dipoles"
 """Array of the atomic dipole vectors, where structures have them."""
+
+ATOMIC_CHARGES_KEY = "atomic_charges"
+"""Array of the charges of the atoms, where structures have them."""
+
+MOLECULAR_DIPOLE_KEY = "molecular_dipole"
+"""Array of the dipole moments about the origin of the coordinates, where structures have them."""
 
 
 def write_npz(
@@ -51,15 +64,24 @@ def write_npz(
         "charge": np.asarray([s.total_charge for s in structures], np.int32),
         SPLIT_KEY: np.asarray(list(splits)),
     }
+    of_atoms = {"atomic_numbers": "atomic_numbers", "positions": "positions", "forces": "forces"}
     if all(s.atomic_dipoles is not None for s in structures):
         arrays[DIPOLES_KEY] = np.zeros((count, atoms, 3))
+        of_atoms[DIPOLES_KEY] = "atomic_dipoles"
+    if all(s.charges is not None for s in structures):
+        arrays[ATOMIC_CHARGES_KEY] = np.zeros((count, atoms))
+        of_atoms[ATOMIC_CHARGES_KEY] = "charges"
+    dipoles = [dipole for s in structures if (dipole := dipole_about_origin(s)) is not None]
+    if len(dipoles) == count:
+        arrays[MOLECULAR_DIPOLE_KEY] = np.stack(dipoles)
     for i, structure in enumerate(structures):
-        inside = slice(len(structure.atomic_numbers))
-        for key in ("atomic_numbers", "positions", "forces", DIPOLES_KEY):
-            if key in arrays:
-                arrays[key][i, inside] = getattr(structure, key)
+        for key, field in of_atoms.items():
+            arrays[key][i, : len(structure.atomic_numbers)] = getattr(structure, field)
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+_LABELS = ("energy", "forces", "dipoles", "atomic charges", "molecular dipole")
 
 
 def array_entries(path: Path, options: FileOptions, split_key: str | None) -> Iterator[Entry]:
@@ -105,7 +127,7 @@ def _block_entries(
         if array.shape in per_structure:
             return array
         # Labels differ between structures; one value for all of them is a mistake.
-        shared = count == 1 or kind not in ("energy", "forces", "dipoles")
+        shared = count == 1 or kind not in _LABELS
         if shared and array.shape in shapes:
             return [array] * count
         expected = " or ".join(map(str, per_structure + (list(shapes) if shared else [])))
@@ -118,9 +140,13 @@ def _block_entries(
     energies = rows("energy", options.energy_key, scalar, (1,))
     forces = rows("forces", options.forces_key, vector)
     dipoles = rows("dipoles", options.dipoles_key, vector)
+    atomic_charges = rows("atomic charges", options.atomic_charges_key, (atoms,))
+    molecular_dipoles = rows("molecular dipole", options.molecular_dipole_key, (3,))
     groups = rows("group", options.group_key, scalar)
     splits = rows("split", split_key, scalar)
-    if options.charge is None:
+    if options.charge is None and options.charge_key == CHARGE_KEY and CHARGE_KEY not in arrays:
+        charges = [None] * count
+    elif options.charge is None:
         charges = rows("charge", options.charge_key, scalar, (1,))
     else:
         charges = [options.charge] * count
@@ -133,6 +159,8 @@ def _block_entries(
             forces=forces[i][inside],
             charge=charges[i],
             dipoles=None if dipoles[i] is None else dipoles[i][inside],
+            atomic_charges=None if atomic_charges[i] is None else atomic_charges[i][inside],
+            molecular_dipole=molecular_dipoles[i],
             group=text(groups[i]) or name,
             split=text(splits[i]),
         )
@@ -186,7 +214,7 @@ def _hdf5_blocks(path: Path, positions_key: str) -> Iterator[tuple[str, Mapping[
                 )
             )
             # What links lead to in other files is not visited, and named here to be refused.
-            links = [key for key in group if key not in datasets and _is_link(group, key)]
+            links = [str(k) for k in group if k not in datasets and _is_link(group, str(k))]
             yield name, _Lazy(path, _Datasets(group), [*datasets, *links])
 
 

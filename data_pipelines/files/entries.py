@@ -33,6 +33,8 @@ class Entry:
     forces: Any
     charge: Any
     dipoles: Any
+    atomic_charges: Any
+    molecular_dipole: Any
     group: str
     split: str
 
@@ -55,9 +57,14 @@ def to_structure(entry: Entry, options: FileOptions) -> Structure:
     atoms, factors = len(numbers), options.factors
     positions = _floats("positions", entry.positions, (atoms, 3), factors["positions"])
     _check_places(positions)
-    dipoles = None
-    if entry.dipoles is not None:
-        dipoles = _floats(str(options.dipoles_key), entry.dipoles, (atoms, 3), factors["dipoles"])
+    charge = 0 if entry.charge is None else _charge(entry.charge)
+
+    def optional(key: str | None, given: Any, shape: tuple[int, ...], unit: float) -> Any:
+        return None if given is None else _floats(str(key), given, shape, unit)
+
+    dipole = optional(
+        options.molecular_dipole_key, entry.molecular_dipole, (3,), factors["dipoles"]
+    )
     # Arrays of energies often have a last axis of length 1.
     energy = entry.energy.reshape(()) if np.shape(entry.energy) == (1,) else entry.energy
     return Structure(
@@ -67,8 +74,10 @@ def to_structure(entry: Entry, options: FileOptions) -> Structure:
             _floats(options.energy_key, energy, (), factors["energy"], atoms * _MAX_ENERGY_PER_ATOM)
         ),
         forces=_floats(options.forces_key, entry.forces, (atoms, 3), factors["forces"], _MAX_FORCE),
-        total_charge=_charge(entry.charge),
-        atomic_dipoles=dipoles,
+        total_charge=charge,
+        atomic_dipoles=optional(options.dipoles_key, entry.dipoles, (atoms, 3), factors["dipoles"]),
+        charges=optional(options.atomic_charges_key, entry.atomic_charges, (atoms,), 1.0),
+        dipole=None if dipole is None else dipole - charge * positions.mean(axis=0),
         group=entry.group,
     )
 
@@ -98,6 +107,8 @@ def _floats(
         raise DataError(f"{field}: got {given!r}, expected numbers") from error
     if values.shape != shape:
         raise DataError(f"{field}: got shape {values.shape}, expected {shape}")
+    if values.dtype.kind in "USO":
+        raise DataError(f"{field}: got {str(given)[:80]!r}, expected numbers")
     if values.dtype.kind not in "iuf":
         raise DataError(f"{field}: got {values.dtype.name}, expected real numbers")
     values = values.astype(np.float64)
@@ -177,3 +188,10 @@ def check_output(
     if not structures:
         raise DataError("structures: got none, expected at least one to write")
     return path
+
+
+def dipole_about_origin(structure: Structure) -> np.ndarray | None:
+    """Give the dipole moment in e·Å about the origin of the coordinates, as files have it."""
+    if structure.dipole is None:
+        return None
+    return structure.dipole + structure.total_charge * structure.positions.mean(axis=0)

@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data_pipelines.files.entries import Entry, check_output, missing, needs, text
+from data_pipelines.files.entries import (
+    Entry,
+    check_output,
+    dipole_about_origin,
+    missing,
+    needs,
+    text,
+)
 from data_pipelines.files.frames import read_frames
-from data_pipelines.files.options import NUMBERS_KEY, POSITIONS_KEY, FileOptions
+from data_pipelines.files.options import CHARGE_KEY, NUMBERS_KEY, POSITIONS_KEY, FileOptions
 from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError
 from efa_zoo.base.files import replacing
@@ -23,6 +30,9 @@ if TYPE_CHECKING:
 
 def write_extxyz(path: str | os.PathLike[str], structures: Sequence[Structure]) -> None:
     """Write structures with energy (eV), forces (eV/Å), charge (e) and pair, atomically.
+
+    Where structures have them, `charges` (e) of the atoms and `dipole` (e·Å, about the origin of
+    the coordinates) are written too.
 
     Args:
         path: A file that ends in `.extxyz` or `.xyz`.
@@ -42,7 +52,9 @@ def write_extxyz(path: str | os.PathLike[str], structures: Sequence[Structure]) 
     for s in structures:
         info = {"charge": s.total_charge, **({"pair": s.pair} if s.pair else {})}
         atoms = Atoms(numbers=s.atomic_numbers, positions=s.positions, info=info)
-        atoms.calc = SinglePointCalculator(atoms, energy=s.energy, forces=s.forces)
+        labels = {"charges": s.charges, "dipole": dipole_about_origin(s)}
+        labels = {key: value for key, value in labels.items() if value is not None}
+        atoms.calc = SinglePointCalculator(atoms, energy=s.energy, forces=s.forces, **labels)
         frames.append(atoms)
     with replacing(path) as temporary:
         write(temporary, frames, format="extxyz")
@@ -73,14 +85,18 @@ def ase_entries(path: Path, options: FileOptions, split_key: str | None) -> Iter
                 f"{where}: pbc: got {atoms.pbc.tolist()}, expected a molecule without periodicity"
             )
         value = functools.partial(_value, where, values)
-        charge = options.charge
+        charge, key = options.charge, options.charge_key
+        if charge is None and (key != CHARGE_KEY or key in values):
+            charge = value("charge", key)
         yield Entry(
             numbers=atoms.get_atomic_numbers(),
             positions=atoms.get_positions(),
             energy=value("energy", options.energy_key),
             forces=value("forces", options.forces_key),
-            charge=value("charge", options.charge_key) if charge is None else charge,
+            charge=charge,
             dipoles=value("dipoles", options.dipoles_key),
+            atomic_charges=value("atomic charges", options.atomic_charges_key),
+            molecular_dipole=value("molecular dipole", options.molecular_dipole_key),
             group=text(value("group", options.group_key)),
             split=text(value("split", split_key)),
         )

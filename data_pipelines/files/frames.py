@@ -51,7 +51,7 @@ def read_frames(path: Path) -> Iterator[Atoms]:
         return
     with open_with_compression(name, "rb") as binary, io.TextIOWrapper(binary, "utf-8") as file:
         for text in _cut(file):
-            (atoms,) = read_xyz(io.StringIO(text), index=slice(None))
+            (atoms,) = read_xyz(io.StringIO(text), index=slice(None))  # type: ignore[arg-type]
             yield atoms
 
 

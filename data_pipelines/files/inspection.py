@@ -43,6 +43,7 @@ class Inspection:
         charges: How many structures have each total charge (e).
         groups: Number of different groups; 0 if none has a name.
         dipoles: Whether they have atomic dipoles.
+        charges_and_moments: Numbers of those with charges of the atoms, and with dipole moments.
         forces_rms: Root mean square of the force components in eV/Å.
         duplicates: Pairs `(earlier, later)` of structures with the same atoms at the same places.
         conflicts: Duplicates whose energies differ.
@@ -57,6 +58,7 @@ class Inspection:
     charges: dict[int, int]
     groups: int
     dipoles: bool
+    charges_and_moments: tuple[int, int]
     forces_rms: float
     duplicates: tuple[tuple[int, int], ...]
     conflicts: tuple[tuple[int, int], ...]
@@ -70,13 +72,16 @@ class Inspection:
             for charge, count in self.charges.items()
         )
         low, high = self.atoms
+        atomic, moments = self.charges_and_moments
         size = f"{low}" if low == high else f"{low} to {high}"
         parts = [
             f"{self.structures} structures of {size} atoms",
             f"elements {' '.join(self.elements)}",
             f"labels: {self.structures} energies, {self.structures} forces "
             f"(root mean square {self.forces_rms:.3g} eV/Å)"
-            + (f", {self.structures} sets of atomic dipoles" if self.dipoles else ""),
+            + (f", {self.structures} sets of atomic dipoles" if self.dipoles else "")
+            + (f", {atomic} sets of atomic charges" if atomic else "")
+            + (f", {moments} dipole moments" if moments else ""),
             f"charges {charges}",
         ]
         return "; ".join([*parts, f"{self.groups} groups"] if self.groups else parts)
@@ -125,6 +130,10 @@ def inspect(structures: Sequence[Structure]) -> Inspection:
         charges=dict(sorted(Counter(s.total_charge for s in structures).items())),
         groups=len({s.group for s in structures} - {""}),
         dipoles=any(s.atomic_dipoles is not None for s in structures),
+        charges_and_moments=(
+            sum(s.charges is not None for s in structures),
+            sum(s.dipole is not None for s in structures),
+        ),
         forces_rms=float(np.sqrt(np.mean(components**2))),
         duplicates=tuple(duplicates),
         conflicts=tuple(

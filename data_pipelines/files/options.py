@@ -31,19 +31,22 @@ class FileOptions:
     Attributes:
         energy_key: Total energies.
         forces_key: Forces, or gradients of the energy if `gradients`.
-        charge_key: Total charges in e.
+        charge_key: Total charges in e; 0 where a file has no `charge` at all, which is logged.
         charge: One total charge in e for every structure, instead of `charge_key`.
         numbers_key: npz and HDF5: atomic numbers; 0 marks padding.
         positions_key: npz and HDF5: positions.
         size_key: npz and HDF5: numbers of atoms or masks of atoms, where padding is not marked by
             atomic numbers of 0.
         dipoles_key: Atomic dipole vectors, for networks that take them.
+        atomic_charges_key: Charges of the atoms in e, as labels.
+        molecular_dipole_key: Dipole moment of the structure about the origin of the coordinates, as
+            a label.
         group_key: What a structure belongs to, such as a molecule or a trajectory; without it the
             group in an HDF5 file.
         energy_unit: Of the energies.
         length_unit: Of the positions.
         forces_unit: Of the forces, such as hartree/bohr; without it energy_unit/length_unit.
-        dipole_unit: Of the atomic dipoles; without it e·Å.
+        dipole_unit: Of atomic dipoles and dipole moments; without it e·Å.
         gradients: Forces are stored with the opposite sign, as gradients of the energy.
 
     Raises:
@@ -58,6 +61,8 @@ class FileOptions:
     positions_key: str = POSITIONS_KEY
     size_key: str | None = None
     dipoles_key: str | None = None
+    atomic_charges_key: str | None = None
+    molecular_dipole_key: str | None = None
     group_key: str | None = None
     energy_unit: EnergyUnit = "eV"
     length_unit: LengthUnit = "Å"
@@ -72,8 +77,11 @@ class FileOptions:
                 f"charge_key: got {self.charge_key!r} together with charge = {self.charge}, "
                 "expected one of the two"
             )
-        if self.dipole_unit is not None and self.dipoles_key is None:
-            raise DataError(f"dipole_unit: got {self.dipole_unit!r}, expected dipoles_key with it")
+        if self.dipole_unit is not None and not (self.dipoles_key or self.molecular_dipole_key):
+            raise DataError(
+                f"dipole_unit: got {self.dipole_unit!r}, expected dipoles_key or "
+                "molecular_dipole_key with it"
+            )
 
     @property
     def factors(self) -> dict[str, float]:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _BASE_FIELDS = ("atomic_numbers", "positions", "energy", "forces", "total_charge")
 """Fields of `Structure` that every data set stores."""
 
+_OPTIONAL = {"atomic_dipoles": (0, 3), "charges": (0,), "dipole": (0,)}
+"""Shapes that are stored for fields that a structure does not have."""
+
 DIMER_FIELDS = (
     "monomers",
     "fragment",
@@ -58,6 +61,8 @@ def structure_features(*extra: str) -> tfds.features.FeaturesDict:
         "forces": floats(None, 3),
         "total_charge": tfds.features.Scalar(np.int32),
         "atomic_dipoles": floats(None, 3),
+        "charges": floats(None),
+        "dipole": floats(None),
         "group": tfds.features.Scalar(np.str_),
         "kind": tfds.features.Scalar(np.str_),
         "coordinate": floats(),
@@ -84,8 +89,9 @@ def to_example(structure: Structure, *extra: str) -> dict[str, Any]:
         Values by field name.
     """
     example = {name: getattr(structure, name) for name in (*_BASE_FIELDS, *extra)}
-    if example.get("atomic_dipoles", ()) is None:
-        example["atomic_dipoles"] = np.zeros((0, 3))
+    for name, shape in _OPTIONAL.items():
+        if name in example and example[name] is None:
+            example[name] = np.zeros(shape)
     return {k: list(v) if isinstance(v, tuple) else v for k, v in example.items()}
 
 
@@ -102,7 +108,7 @@ def from_example(example: Mapping[str, Any]) -> Structure:
 
 
 def _value(name: str, value: Any) -> Any:
-    if name == "atomic_dipoles":
+    if name in _OPTIONAL:
         return value if len(value) else None
     if name == "monomers":
         return tuple(str(text, "utf-8") for text in value)

@@ -56,11 +56,13 @@ class Label:
         energy: Total energy in eV.
         forces: Float64 `[atoms, 3]` in eV/Å.
         charges: Mulliken charges, float64 `[atoms]` in e.
+        dipole: Dipole moment about the centroid of the atoms, float64 `[3]` in e·Å.
     """
 
     energy: float
     forces: Float64[np.ndarray, "atoms 3"]
     charges: Float64[np.ndarray, " atoms"]
+    dipole: Float64[np.ndarray, " 3"]
 
 
 def level_of_theory() -> str:
@@ -95,10 +97,14 @@ def label(geometry: Geometry) -> Label | Failure:
         result = calculator.singlepoint()
     except TBLiteRuntimeError as error:
         return Failure("unconverged", str(error))
+    # tblite gives the dipole about the origin of the coordinates.
+    center = geometry.positions.mean(axis=0)
+    dipole = np.asarray(result.get("dipole"), np.float64) * BOHR - geometry.total_charge * center
     found = Label(
         energy=float(np.asarray(result.get("energy"))) * HARTREE,
         forces=-np.asarray(result.get("gradient"), np.float64) * (HARTREE / BOHR),
         charges=np.array(result.get("charges"), np.float64),
+        dipole=dipole,
     )
     if not (np.isfinite(found.energy) and np.isfinite(found.forces).all()):
         return Failure("unconverged", "energy or forces are not finite")
@@ -176,6 +182,7 @@ def charges_hold(
     fragment_charges: Float64[np.ndarray, " 2"],
     formal_charges: Int32[np.ndarray, " 2"],
     separation: float,
+    shared: float = 0.0,
 ) -> bool:
     """Say whether each fragment carries its formal charge.
 
@@ -186,10 +193,11 @@ def charges_hold(
         fragment_charges: Sum of the atomic charges of each fragment, in e.
         formal_charges: The charges they should have, in e.
         separation: Distance of the fragments' centres of mass in Å.
+        shared: What bonded fragments may share, in e.
 
     Returns:
         True if both deviations are within `INNER_TOLERANCE` (separation below `INNER_RADIUS`) or
-        `OUTER_TOLERANCE`.
+        `OUTER_TOLERANCE`, or within `shared`.
     """
     tolerance = INNER_TOLERANCE if separation < INNER_RADIUS else OUTER_TOLERANCE
-    return bool(np.all(np.abs(fragment_charges - formal_charges) <= tolerance))
+    return bool(np.all(np.abs(fragment_charges - formal_charges) <= max(tolerance, shared)))

@@ -44,20 +44,8 @@ class ClusterTask:
     words: tuple[int, ...]
 
 
-def make_clusters(tasks: list[ClusterTask]) -> list[np.ndarray]:
-    """Make several clusters, for workers.
-
-    Args:
-        tasks: Which.
-
-    Returns:
-        Float64 positions `[atoms, 3]` in Å of each.
-    """
-    return [make_cluster(task) for task in tasks]
-
-
 def make_cluster(task: ClusterTask) -> np.ndarray:
-    """Make one cluster.
+    """Make one cluster, for workers.
 
     Args:
         task: Which.

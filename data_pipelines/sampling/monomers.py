@@ -14,7 +14,8 @@ from data_pipelines.labels.labelling import Geometry, Label, Unlabelled, require
 from efa_zoo.base.contracts import contract
 
 MASSES = {
-    1: 1.008, 6: 12.011, 7: 14.007, 8: 15.999, 9: 18.998, 17: 35.45, 35: 79.904, 53: 126.904
+    1: 1.008, 3: 6.94, 6: 12.011, 7: 14.007, 8: 15.999, 9: 18.998, 11: 22.990, 15: 30.974,
+    16: 32.06, 17: 35.45, 19: 39.098, 35: 79.904, 53: 126.904,
 }  # fmt: skip
 """Standard atomic weights in u, by atomic number."""
 
@@ -144,6 +145,11 @@ _ALL = (
 
 MONOMERS = {monomer.name: monomer for monomer in _ALL}
 """All monomers by name, in the order that numbers the pairs."""
+
+
+def numbers_of(name: str) -> Int32[np.ndarray, " atoms"]:
+    """Give the atomic numbers of a monomer by name."""
+    return np.array(MONOMERS[name].atomic_numbers, np.int32)
 
 
 @contract

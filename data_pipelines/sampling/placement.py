@@ -10,8 +10,12 @@ from efa_zoo.base.contracts import contract
 MAX_SEPARATION = 15.0
 """Largest distance of the fragments' centres of mass in Å."""
 
-RADII = {1: 1.10, 6: 1.70, 7: 1.55, 8: 1.52, 9: 1.47, 17: 1.75, 35: 1.83, 53: 1.98}
-"""Van-der-Waals radii in Å (Mantina et al., doi:10.1021/jp8111556), by atomic number."""
+RADII = {
+    1: 1.10, 6: 1.70, 7: 1.55, 8: 1.52, 9: 1.47, 15: 1.80, 16: 1.80, 17: 1.75, 35: 1.83, 53: 1.98,
+    3: 0.60, 11: 1.00, 19: 1.40,
+}  # fmt: skip
+"""Van-der-Waals radii in Å (Mantina et al., doi:10.1021/jp8111556), by atomic number; of Li, Na and
+K as cations: roughly what their distance from water's oxygen leaves them."""
 
 _ACCEPTORS = (7, 8, 9, 17)
 _HYDROGEN_BOND = 0.5
@@ -49,14 +53,19 @@ def contact_distances(
     Sums of van-der-Waals radii, 0.5 Å shorter between hydrogen and N, O, F or Cl, where hydrogen
     bonds bring atoms closer.
     """
-    sums = _radii(first)[:, None] + _radii(second)[None, :]
+    sums = van_der_waals(first, second)
     donor = (first == 1)[:, None] & np.isin(second, _ACCEPTORS)[None, :]
     acceptor = np.isin(first, _ACCEPTORS)[:, None] & (second == 1)[None, :]
     return sums - _HYDROGEN_BOND * (donor | acceptor)
 
 
-def _radii(numbers: np.ndarray) -> np.ndarray:
-    return np.array([RADII[int(z)] for z in numbers])
+@contract
+def van_der_waals(
+    first: Int32[np.ndarray, " m"], second: Int32[np.ndarray, " n"]
+) -> Float64[np.ndarray, "m n"]:
+    """Sums of the van-der-Waals radii of each pair of atoms in Å."""
+    one, other = (np.array([RADII[int(z)] for z in numbers]) for numbers in (first, second))
+    return one[:, None] + other[None, :]
 
 
 @contract

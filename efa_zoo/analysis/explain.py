@@ -29,7 +29,6 @@ from efa_zoo.models.checks import OutOfRange, check_structure
 from efa_zoo.models.hub.registry import load
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.potential import Potential, cast
-from efa_zoo.nn.dense import change_irreps
 from efa_zoo.nn.pairs import pair_basis
 from efa_zoo.structures.elements import symbol
 from efa_zoo.structures.graph import Graph, pack_one
@@ -185,7 +184,7 @@ def _weights(network: EnergyModel, graph: Graph) -> list[dict[str, Any]]:
     found = []
     for block in network.interactions:
         if isinstance(block.attention, EuclideanFastAttention):
-            seen = change_irreps(change_irreps(x, block.kept_irreps), block.attention_irreps)
+            seen = block.seen_by_attention(x, pairs)
             found.append(_weights_of_layer(block.attention, seen, positions))
         x = block(x, pairs, positions, mask)
     return found

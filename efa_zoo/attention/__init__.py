@@ -3,7 +3,7 @@
 from efa_zoo.attention.exact import attend_exact
 from efa_zoo.attention.integration import TensorIntegration
 from efa_zoo.attention.module import EuclideanFastAttention
-from efa_zoo.attention.quadrature import attend_along, attend_quadrature
+from efa_zoo.attention.quadrature import attend_along, attend_quadrature, attend_wave_vectors
 from efa_zoo.attention.resolution import FrequencyReport, check_frequencies
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "attend_along",
     "attend_exact",
     "attend_quadrature",
+    "attend_wave_vectors",
     "check_frequencies",
 ]

@@ -15,7 +15,9 @@ class AttentionCost(NamedTuple):
 
     A pair of atoms costs a Bessel function of each frequency and degree, the product of query and
     key at each frequency, and a sum over values. A direction costs every atom the rotation of
-    query and key, and their products with the values. The constants were fitted to times of two
+    query and key, and their products with the values. A function of the Coulomb kernel costs four
+    fifths of a Bessel function, and one of its wave vectors what a direction does (measured on one
+    core), so the same numbers stand for both. The constants were fitted to times of two
     cores (x86-64 with AVX2, float32, XLA of JAX 0.10) and hold within a factor of two there;
     `python tests/benchmarks --case crossover` compares them with the machine at hand.
 
@@ -24,7 +26,7 @@ class AttentionCost(NamedTuple):
         frequencies: each turns two features of query and key in every channel.
         values: parities times components times features of the values.
         degree: largest degree of the spherical harmonics.
-        directions: of the grid.
+        directions: of the grid, or wave vectors of the Coulomb kernel.
     """
 
     channels: int

@@ -78,14 +78,16 @@ def _attend_rows(
     """What some of the atoms get from all."""
     size = query.shape[1] * query.shape[2] * 2
     displacements = positions[None, :, :] - own[:, None, :]
-    fields = kernel.fields(jnp.sum(displacements**2, axis=-1), degree)  # [frequencies, rows, atoms]
-    products = [jnp.einsum("ipcs,jpcs->cij", query, key) * size**-0.5]
+    squared = jnp.sum(displacements**2, axis=-1)
+    functions = kernel.functions(squared, degree)  # each [frequencies, rows, atoms]
+    even, odd = (factor[:, None] * size**-0.5 for factor in kernel.factors())
+    products = [jnp.einsum("ipcs,jpcs->cij", query * even, key)]
     if degree > 0:
-        turned = jnp.stack([-query[..., 1], query[..., 0]], axis=-1)
-        products.append(jnp.einsum("ipcs,jpcs->cij", turned, key) * -(size**-0.5))
+        turned = jnp.stack([query[..., 1], -query[..., 0]], axis=-1)
+        products.append(jnp.einsum("ipcs,jpcs->cij", turned * odd, key))
     weights = [
-        (-1.0) ** (l // 2) * jnp.sum(field * products[l % 2], axis=0)
-        for l, field in enumerate(fields)
+        (-1.0) ** (l // 2) * jnp.sum(function * products[l % 2], axis=0)
+        for l, function in enumerate(functions)
     ]
     if degree == 0:
         return jnp.einsum("ij,jv->iv", weights[0], value)[:, None, :]

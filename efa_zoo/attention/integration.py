@@ -5,7 +5,7 @@ from __future__ import annotations
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jax.lax import PrecisionLike
+from jax.lax import Precision, PrecisionLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from efa_zoo.base.contracts import contract
@@ -40,7 +40,7 @@ class TensorIntegration(eqx.Module):
         trainable: bool = False,
         dtype: jnp.dtype | None = None,
         weights_dtype: jnp.dtype | None = None,
-        precision: PrecisionLike = None,
+        precision: PrecisionLike = Precision.HIGHEST,
         key: PRNGKeyArray | None = None,
     ):
         """Set up the coupling.
@@ -54,7 +54,7 @@ class TensorIntegration(eqx.Module):
             trainable: one weight per coupling path and feature instead of 1.
             dtype: of the computation, default that of the inputs.
             weights_dtype: of the weights, default is JAX's default float.
-            precision: of the sum over the grid, see `jax.lax.Precision`.
+            precision: of the sum over the grid; None takes JAX's default, which accelerators round.
             key: of the random weights, needed if `trainable`.
 
         Raises:

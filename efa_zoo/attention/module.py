@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -19,9 +20,10 @@ from efa_zoo.attention.kernels import (
     Kernel,
     WaveKernel,
     WindowedWaveKernel,
+    coulomb_waves,
     coulomb_widths,
 )
-from efa_zoo.attention.quadrature import attend_quadrature
+from efa_zoo.attention.quadrature import attend_quadrature, attend_wave_vectors
 from efa_zoo.attention.rotary import FrequencyFunction, linear_frequencies
 from efa_zoo.base.config import AttentionConfig, Coulomb, Waves
 from efa_zoo.base.contracts import contract
@@ -142,6 +144,8 @@ class EuclideanFastAttention(eqx.Module):
                 weights_dtype=dtype,
                 key=integration,
             )
+        if isinstance(config.kernel, Coulomb) and config.evaluation == "quadrature":
+            self._coulomb_waves()
         if isinstance(config.kernel, Waves):
             frequencies = config.kernel.frequencies
             phase = frequencies.max_frequency, frequencies.max_length
@@ -187,14 +191,13 @@ class EuclideanFastAttention(eqx.Module):
         number = (self.config.query_key_features or self.features) // 2
         return jnp.asarray(self.frequency_function(number, config.frequencies), dtype or float)
 
-    def evaluation_for(self, num_atoms: int) -> str:
-        """The evaluation that a molecule of this static size takes, "exact" or "quadrature".
+    def evaluation_for(self, num_atoms: int) -> Literal["exact", "quadrature"]:
+        """The evaluation that a molecule of this static size takes.
 
         "auto" takes the exact form where it is cheap enough, or where no grid would resolve the
-        phases; see `efa_zoo.attention.cost`. Kernels other than waves have no other.
+        phases; see `efa_zoo.attention.cost`. Windowed waves and Coulomb kernels of trainable widths
+        have no other.
         """
-        if not isinstance(self.config.kernel, Waves):
-            return "exact"
         if self.config.evaluation != "auto":
             return self.config.evaluation
         try:
@@ -205,14 +208,34 @@ class EuclideanFastAttention(eqx.Module):
 
     @property
     def cost(self) -> AttentionCost:
-        """What the evaluations cost."""
+        """What the evaluations cost.
+
+        Raises:
+            ConfigError: there is no quadrature.
+        """
         features = self.config.query_key_features or self.features
         return AttentionCost(
             channels=self.query_key_irreps.parities * self.query_key_irreps.components,
             frequencies=features // 2,
             values=self.value_irreps.parities * self.value_irreps.components * self.value_features,
             degree=self.spherical_degree,
-            directions=self._grid_points(),
+            directions=self._num_waves(),
+        )
+
+    def _num_waves(self) -> int:
+        """Directions of all waves, or wave vectors of a Coulomb kernel."""
+        if isinstance(self.config.kernel, Coulomb):
+            return len(self._coulomb_waves()[0])
+        return self._grid_points()
+
+    def _coulomb_waves(self) -> tuple[np.ndarray, np.ndarray]:
+        config = self.config.kernel
+        if not isinstance(config, Coulomb) or config.trainable:
+            raise ConfigError(f"kernel: got {config}, expected a Coulomb kernel of constant widths")
+        number = (self.config.query_key_features or self.features) // 2
+        widths = tuple(coulomb_widths(number, config).tolist())
+        return coulomb_waves(
+            widths, config.max_length, self.config.tolerance, self.spherical_degree
         )
 
     def grid(self) -> tuple[np.ndarray, np.ndarray]:
@@ -271,6 +294,8 @@ class EuclideanFastAttention(eqx.Module):
         ],
         positions: Float[Array, "atoms 3"],
         atom_mask: Bool[Array, " atoms"] | None = None,
+        *,
+        evaluation: Literal["exact", "quadrature"] | None = None,
     ) -> Float[
         Array, "atoms {self.irreps.parities} {self.irreps.components} {self.value_features}"
     ]:
@@ -280,23 +305,43 @@ class EuclideanFastAttention(eqx.Module):
             features: equivariant features of the atoms.
             positions: in Å.
             atom_mask: False for padding atoms, which nobody attends to.
+            evaluation: None takes `evaluation_for` the number of atoms, padding included.
 
         Returns:
             Features of the atoms, of irreps `self.irreps`.
+
+        Raises:
+            ConfigError: quadrature is asked for and no grid resolves the phases.
         """
         # Accelerators would round the factors of float32 products, and lose the symmetry.
         with jax.default_matmul_precision("highest"):
-            return self._attend(features, positions, atom_mask)
+            if evaluation is None:
+                evaluation = self.evaluation_for(features.shape[0])
+            return self._attend(features, positions, atom_mask, evaluation)
 
-    def _attend(self, features: Array, positions: Array, atom_mask: Array | None) -> Array:
+    def _attend(
+        self,
+        features: Array,
+        positions: Array,
+        atom_mask: Array | None,
+        evaluation: Literal["exact", "quadrature"],
+    ) -> Array:
         query, key, value = self.query_key_value(features)
         flat = value.reshape(value.shape[0], -1)
         kernel = self.kernel(features.dtype)
-        if not isinstance(kernel, WaveKernel) or self.evaluation_for(features.shape[0]) == "exact":
+        if evaluation == "exact":
             attended = attend_exact(
                 query, key, flat, positions, kernel, self.spherical_degree, atom_mask
             )
+        elif isinstance(kernel, CoulombKernel):
+            vectors, factors = self._coulomb_waves()
+            wave_numbers = jnp.asarray(np.linalg.norm(vectors, axis=1), positions.dtype)
+            amplitudes = kernel.amplitudes(wave_numbers)
+            attended = attend_wave_vectors(
+                query, key, flat, positions, vectors, factors, amplitudes, atom_mask
+            )
         else:
+            assert isinstance(kernel, WaveKernel)
             points = self._grid_points()
             directions, _ = lebedev_grid(points)
             factors = harmonics_on_grid(points, self.spherical_degree)

@@ -12,7 +12,7 @@ from efa_zoo.base.contracts import contract
 from efa_zoo.ops.chunks import chunk_size, map_chunks, sum_chunks
 from efa_zoo.ops.trigonometry import sine_and_cosine
 
-__all__ = ["attend_along", "attend_quadrature"]
+__all__ = ["attend_along", "attend_quadrature", "attend_wave_vectors"]
 
 
 @contract
@@ -81,6 +81,60 @@ def attend_quadrature(
     Returns:
         One result per function on the sphere.
     """
+    kept, even, odd = _opposites_together(directions, weights)
+    return _attend(
+        query, key, value, positions, frequencies, directions[kept], even, odd, None, atom_mask
+    )
+
+
+@contract
+def attend_wave_vectors(
+    query: Float[Array, "atoms channels frequencies 2"],
+    key: Float[Array, "atoms channels frequencies 2"],
+    value: Float[Array, "atoms values"],
+    positions: Float[Array, "atoms 3"],
+    vectors: Float[np.ndarray, "vectors 3"],
+    weights: Float[np.ndarray, "vectors components"],
+    amplitudes: Float[Array, "vectors frequencies"],
+    atom_mask: Bool[Array, " atoms"] | None = None,
+) -> Float[Array, "atoms components values"]:
+    """Attend with the kernels Σ_k w_ka A_kc exp(i k·r), sums of plane waves common to all features.
+
+    Time and memory are as for `attend_quadrature`, but all features share the phases.
+
+    Args:
+        query: parities and components merged into channels, two features of each kernel last.
+        key: the same of the key.
+        value: all axes but the atoms merged.
+        positions: in Å.
+        vectors: wave vectors k in 1/Å.
+        weights: w, of each vector and component.
+        amplitudes: A, of each vector and kernel; the same for k and -k.
+        atom_mask: False for atoms that nobody attends to.
+
+    Returns:
+        One result per component.
+    """
+    kept, even, odd = _opposites_together(vectors, weights)
+    one = jnp.ones(1, positions.dtype)
+    return _attend(
+        query, key, value, positions, one, vectors[kept], even, odd, amplitudes[kept], atom_mask
+    )
+
+
+def _attend(
+    query: Float[Array, "atoms channels frequencies 2"],
+    key: Float[Array, "atoms channels frequencies 2"],
+    value: Float[Array, "atoms values"],
+    positions: Float[Array, "atoms 3"],
+    frequencies: Float[Array, " frequencies|1"],
+    directions: Float[np.ndarray, "points 3"],
+    even: Float[np.ndarray, "points components"],
+    odd: Float[np.ndarray, "points components"],
+    amplitudes: Float[Array, "points frequencies"] | None,
+    atom_mask: Bool[Array, " atoms"] | None,
+) -> Float[Array, "atoms components values"]:
+    """Attend along one direction of every two opposite ones."""
     atoms, size = query.shape[0], int(np.prod(query.shape[1:]))
     mask = jnp.ones(atoms, bool) if atom_mask is None else atom_mask
     value = jnp.where(mask[:, None], value, 0)
@@ -88,12 +142,11 @@ def attend_quadrature(
     count = jnp.maximum(jnp.sum(mask), 1).astype(positions.dtype)
     positions = positions - jnp.sum(jnp.where(mask[:, None], positions, 0), axis=0) / count
 
-    directions, even, odd = _opposites_together(directions, weights)
     with_odd = bool(odd.any())
     with_even = bool(even.any()) or not with_odd
 
-    def attend(grid: tuple[Array, Array, Array]) -> Array:
-        points, even, odd = grid
+    def attend(grid: tuple[Array, Array, Array, Array | None]) -> Array:
+        points, even, odd, amplitudes = grid
         chunk = chunk_size(atoms, points.shape[0] * 2 * size, _CHUNK_OF_ROTATED)
 
         def keys_values(rows: tuple[Array, Array, Array]) -> tuple[Array, Array]:
@@ -108,6 +161,8 @@ def attend_quadrature(
             # Cosine and sine of the difference of two atoms' angles, by those of the angles.
             query, positions = rows
             sine, cosine = _phases(positions, points, frequencies)
+            if amplitudes is not None:
+                sine, cosine = (x * amplitudes[:, :, None] for x in (sine, cosine))
             attended = []
             if with_even:
                 attended.append(_over_grid(_scaled(query, cosine), cosines, even))
@@ -125,6 +180,7 @@ def attend_quadrature(
         jnp.asarray(directions, query.dtype),
         jnp.asarray(even, query.dtype),
         jnp.asarray(odd, query.dtype),
+        None if amplitudes is None else amplitudes.astype(query.dtype),
     )
     points = chunk_size(len(directions), 2 * size * value.shape[1], _CHUNK_OF_SUMS)
     return sum_chunks(attend, grid, points)
@@ -142,7 +198,7 @@ def _opposites_together(
     of even or odd degree one of the parts.
 
     Returns:
-        Directions, weights of the even parts, weights of the odd parts.
+        Numbers of the directions that are kept, weights of the even parts, weights of the odd ones.
     """
     rounded = [tuple(direction) for direction in np.round(directions, 9) + 0.0]
     number = {direction: i for i, direction in enumerate(rounded)}
@@ -150,7 +206,7 @@ def _opposites_together(
     kept, even, odd = [], [], []
     for i, j in enumerate(opposite):
         other = np.zeros_like(weights[i])
-        if j is not None and opposite[j] == i:
+        if j is not None and j != i and opposite[j] == i:
             if j < i:
                 continue
             other = weights[j]
@@ -159,7 +215,7 @@ def _opposites_together(
         odd.append(weights[i] - other)
     rounding = 1e-12 * np.max(np.abs(weights), initial=0)
     even, odd = (np.where(np.abs(part) > rounding, part, 0) for part in (even, odd))
-    return directions[kept], even, odd
+    return np.asarray(kept), even, odd
 
 
 def _phases(

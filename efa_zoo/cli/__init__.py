@@ -28,6 +28,7 @@ _EXTRAS: Mapping[str, str] = {
     "ase": "ase",
     "matplotlib": "plot",
     "orbax": "interop",
+    "rdkit": "data",
     "tblite": "data",
     "tensorflow": "data",
     "tensorflow_datasets": "data",

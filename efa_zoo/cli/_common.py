@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -243,9 +244,9 @@ def iterate_structures(file: str) -> Iterator[Structure]:
         InputError: it is a folder; or, while iterating, it has no structures, or ASE cannot read
             them.
     """
-    import ase.io  # noqa: F401, a missing package is said here, not in the middle of the file
-
     from data_pipelines.files.frames import read_frames
+
+    import_module("ase.io")  # a missing package is said here, not in the middle of the file
 
     path = Path(file)
     if file.startswith(EXAMPLE_PREFIX):

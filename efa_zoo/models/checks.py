@@ -7,18 +7,18 @@ import logging
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
-from scipy.spatial import KDTree
-from scipy.spatial.distance import pdist
 
 from efa_zoo.base.errors import ConfigError, InputError
 from efa_zoo.models.hub.cards import Card, Domain
 from efa_zoo.models.reading import read_structure
+from efa_zoo.structures.distances import closest, farthest
 from efa_zoo.structures.elements import ATOMIC_NUMBERS, symbol
-from efa_zoo.structures.molecule import Molecule
+from efa_zoo.structures.molecule import Molecule, check_multiplicity
 
 __all__ = [
     "OutOfRange",
@@ -26,7 +26,6 @@ __all__ = [
     "as_float_dtype",
     "as_out_of_range",
     "check_structure",
-    "farthest",
     "ignore_out_of_range",
     "problems_out_of_range",
 ]
@@ -38,9 +37,6 @@ OutOfRange: TypeAlias = Literal["error", "warn"]
 _SAME_PLACE = 0.1
 
 _logger = logging.getLogger(__name__)
-
-#: Up to this number of atoms, looking at all pairs is quicker than a search.
-_FEW_ATOMS = 100
 
 
 class OutOfRangeWarning(UserWarning):
@@ -99,6 +95,7 @@ def check_structure(
     charge: int | None,
     out_of_range: OutOfRange,
     *,
+    multiplicity: int | None = None,
     where: str = "",
     stacklevel: int = 3,
 ) -> Molecule:
@@ -111,38 +108,49 @@ def check_structure(
             `total_charge`. Without either it is 0, which is logged once for a model.
         out_of_range: whether a structure outside what the model knows (charge, electrons,
             distances) raises or only warns.
+        multiplicity: 2S + 1; None takes `atoms.info["spin"]` or the graph's unpaired electrons,
+            without either the lowest, 1 or 2.
         where: begins every warning, for example the structure's index.
         stacklevel: whose line a warning names; 3 is the caller of the caller.
 
     Returns:
-        The structure's arrays, without padding.
+        The structure's arrays, without padding, as the model takes them: dipoles and multiplicity
+        only if it embeds them.
 
     Raises:
         InputError: the structure is invalid or outside what the model knows.
         ConfigError: the card does not say what the model knows.
     """
     domain = _domain(card)
-    numbers, positions, dipoles, given = read_structure(structure, charge)
-    _check_geometry(numbers, positions)
-    _check_elements(numbers, card, domain)
+    given = read_structure(structure, charge)
+    _check_geometry(given.numbers, given.positions)
+    _check_elements(given.numbers, card, domain)
+    dipoles = None
     if card.model.dipole_embedding:
-        dipoles = _check_dipoles(dipoles, numbers, card)
-    total_charge = 0 if given is None else given
-    for problem in problems_out_of_range(numbers, positions, total_charge, card):
-        if given is None and problem.startswith("charge"):
-            hint = _charge_hint(int(numbers.sum()), domain)
+        dipoles = _check_dipoles(given.dipoles, given.numbers, card)
+    total = 0 if given.charge is None else given.charge
+    wanted = given.multiplicity if multiplicity is None else multiplicity
+    molecule = Molecule(
+        numbers=given.numbers,
+        positions=given.positions,
+        charge=total,
+        dipoles=dipoles,
+        multiplicity=(
+            _lowest_multiplicity(given.numbers, total)
+            if wanted is None
+            else check_multiplicity(wanted, given.numbers, total)
+        ),
+    )
+    for problem in problems_out_of_range(molecule, card):
+        if given.charge is None and problem.startswith("charge"):
+            hint = _charge_hint(int(given.numbers.sum()), domain)
             problem = f"{problem}; none was given, which means 0{hint}"
         if out_of_range == "error":
             raise InputError(problem)
         warnings.warn(f"{where}{problem}", OutOfRangeWarning, stacklevel=stacklevel)
-    if given is None:
+    if given.charge is None:
         _say_neutral(card.name)
-    return Molecule(
-        numbers=numbers,
-        positions=positions,
-        charge=total_charge,
-        dipoles=dipoles if card.model.dipole_embedding else None,
-    )
+    return molecule if card.model.spin_embedding else replace(molecule, multiplicity=None)
 
 
 def _domain(card: Card) -> Domain:
@@ -161,7 +169,7 @@ def _check_geometry(numbers: np.ndarray, positions: np.ndarray) -> None:
             f"positions: atom {atom} ({symbol(int(numbers[atom]))}) is at "
             f"{positions[atom].tolist()}, expected finite numbers (Å)"
         )
-    distance, first, second = _closest(positions)
+    distance, first, second = closest(positions)
     if distance < _SAME_PLACE:
         hint = "" if positions.any() else "; all positions are zero, were they given?"
         raise InputError(
@@ -223,15 +231,15 @@ def _charge_hint(protons: int, domain: Domain) -> str:
     )
 
 
-def problems_out_of_range(
-    numbers: np.ndarray, positions: np.ndarray, charge: int, card: Card
-) -> list[str]:
-    """What of a structure lies outside what a model knows.
+def _lowest_multiplicity(numbers: np.ndarray, charge: int) -> int:
+    return 1 + (int(numbers.sum()) - charge) % 2
+
+
+def problems_out_of_range(molecule: Molecule, card: Card) -> list[str]:
+    """Tell what of a molecule lies outside what a model knows.
 
     Args:
-        numbers: `[atoms]`, atomic numbers.
-        positions: `[atoms, 3]` in Å.
-        charge: total charge in units of e.
+        molecule: the molecule; without a multiplicity that is taken to be the lowest.
         card: of the model.
 
     Returns:
@@ -241,6 +249,7 @@ def problems_out_of_range(
         ConfigError: the card does not say what the model knows.
     """
     domain = _domain(card)
+    numbers, positions, charge = molecule.numbers, molecule.positions, molecule.charge
     problems = []
     if charge not in domain.total_charges:
         problems.append(
@@ -253,7 +262,12 @@ def problems_out_of_range(
             f"charge: {_signed([charge])} leaves {electrons} electrons, an odd number, but "
             f"{card.name} knows closed shells only"
         )
-    shortest, first, second = _closest(positions)
+    lowest = _lowest_multiplicity(numbers, charge)
+    multiplicity = molecule.multiplicity or lowest
+    if multiplicity not in (domain.multiplicities or (lowest,)):
+        known = ", ".join(map(str, domain.multiplicities)) or f"the lowest one, here {lowest}"
+        problems.append(f"multiplicity: got {multiplicity}, but {card.name} knows only {known}")
+    shortest, first, second = closest(positions)
     if shortest < domain.min_distance:
         problems.append(
             f"positions: atoms {first} and {second} are {shortest:.3g} Å apart, but {card.name} "
@@ -270,53 +284,3 @@ def problems_out_of_range(
 
 def _signed(charges: Sequence[int]) -> str:
     return ", ".join(f"{charge:+d}" if charge else "0" for charge in charges)
-
-
-def _closest(positions: np.ndarray) -> tuple[float, int, int]:
-    """Shortest distance and its two atoms; infinity for a single atom."""
-    if len(positions) < 2:
-        return float("inf"), 0, 0
-    if len(positions) <= _FEW_ATOMS:
-        distances = pdist(positions)
-        return _pair(distances, int(distances.argmin()), len(positions))
-    distances, neighbors = map(np.asarray, KDTree(positions).query(positions, k=2))
-    first = int(np.argmin(distances[:, 1]))
-    # Of two atoms at one place, the tree may name the atom itself second.
-    second = next(atom for atom in neighbors[first, ::-1].tolist() if atom != first)
-    return float(distances[first, 1]), min(first, second), max(first, second)
-
-
-def _pair(distances: np.ndarray, number: int, atoms: int) -> tuple[float, int, int]:
-    """A distance of `pdist`, and its two atoms in ascending order."""
-    first, end = 0, atoms - 1
-    while number >= end:
-        first, end = first + 1, end + atoms - 2 - first
-    return float(distances[number]), first, number - end + atoms
-
-
-def farthest(positions: np.ndarray) -> tuple[float, int, int]:
-    """Longest distance of a structure.
-
-    Args:
-        positions: `[atoms, 3]`.
-
-    Returns:
-        The distance, and the indices of its two atoms in ascending order.
-    """
-    if 2 <= len(positions) <= _FEW_ATOMS:
-        distances = pdist(positions)
-        return _pair(distances, int(distances.argmax()), len(positions))
-    # Atoms near the middle cannot beat the distance found from the outermost atom.
-    center = (positions.min(axis=0) + positions.max(axis=0)) / 2
-    radii = np.linalg.norm(positions - center, axis=1)
-    outermost = int(np.argmax(radii))
-    distances = np.linalg.norm(positions - positions[outermost], axis=1)
-    best = float(distances.max()), outermost, int(np.argmax(distances))
-    candidates = np.flatnonzero(radii + radii[outermost] >= best[0])
-    for atom in candidates.tolist():
-        distances = np.linalg.norm(positions[candidates] - positions[atom], axis=1)
-        other = int(np.argmax(distances))
-        best = max(best, (float(distances[other]), atom, int(candidates[other])))
-    distance, *pair = best
-    first, second = sorted(pair)
-    return distance, first, second

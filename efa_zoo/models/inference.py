@@ -48,6 +48,7 @@ def predict(
     structures: AnyStructure,
     *,
     charge: int | None = ...,
+    multiplicity: int | None = ...,
     dtype: DTypeLike = ...,
     out_of_range: OutOfRange = ...,
 ) -> Prediction: ...
@@ -59,6 +60,7 @@ def predict(
     structures: Iterable[AnyStructure],
     *,
     charge: int | None = ...,
+    multiplicity: int | None = ...,
     dtype: DTypeLike = ...,
     out_of_range: OutOfRange = ...,
     on_error: Literal["raise"] = ...,
@@ -72,6 +74,7 @@ def predict(
     structures: Iterable[AnyStructure],
     *,
     charge: int | None = ...,
+    multiplicity: int | None = ...,
     dtype: DTypeLike = ...,
     out_of_range: OutOfRange = ...,
     on_error: Literal["return"],
@@ -84,6 +87,7 @@ def predict(
     structures: AnyStructure | Iterable[AnyStructure],
     *,
     charge: int | None = None,
+    multiplicity: int | None = None,
     dtype: DTypeLike = "float32",
     out_of_range: OutOfRange = "error",
     on_error: OnError = "raise",
@@ -101,6 +105,8 @@ def predict(
             always searched anew with the model's cutoff.
         charge: total charge in units of e of every structure. None takes `atoms.info["charge"]`
             or the graph's `total_charge`; without either it is 0, which is logged.
+        multiplicity: 2S + 1 of every structure. None takes `atoms.info["spin"]` or the graph's
+            unpaired electrons; without either, the lowest.
         dtype: floating-point type to compute in, float32 or float64. JAX's global settings are
             neither needed nor changed.
         out_of_range: whether a structure outside what the card says the model knows (charge,
@@ -118,9 +124,11 @@ def predict(
             is named.
         UnknownModelError, ConfigError, WeightsError: as for `efa_zoo.load`.
     """
-    run = _Run(model, charge, dtype, out_of_range, on_error, progress)
+    run = _Run(model, charge, multiplicity, dtype, out_of_range, on_error, progress)
     if is_structure(structures):
-        molecule = check_structure(structures, run.potential.card, charge, run.out_of_range)
+        molecule = check_structure(
+            structures, run.potential.card, charge, run.out_of_range, multiplicity=multiplicity
+        )
         (result,) = run.compute([molecule], single=True)
         assert isinstance(result, Prediction)
         return result
@@ -147,6 +155,7 @@ class PredictionStream:
         structures: Iterable[AnyStructure],
         *,
         charge: int | None = None,
+        multiplicity: int | None = None,
         dtype: DTypeLike = "float32",
         out_of_range: OutOfRange = "error",
         on_error: OnError = "raise",
@@ -159,6 +168,7 @@ class PredictionStream:
             model: as for `predict`.
             structures: ASE atoms or graphs.
             charge: as for `predict`.
+            multiplicity: as for `predict`.
             dtype: as for `predict`.
             out_of_range: as for `predict`.
             on_error: as for `predict`; "raise" raises when the window of the structure comes up.
@@ -173,7 +183,7 @@ class PredictionStream:
             raise InputError(f"window: got {window}, expected at least 1")
         self._structures = iter(_iterable(structures))
         self._window = window
-        self._run = _Run(model, charge, dtype, out_of_range, on_error, progress)
+        self._run = _Run(model, charge, multiplicity, dtype, out_of_range, on_error, progress)
 
     def __iter__(self) -> Iterator[Prediction | InputError]:
         """Give out a result for every structure.
@@ -210,6 +220,7 @@ class _Run:
         self,
         model: Potential | str | PathLike[str],
         charge: int | None,
+        multiplicity: int | None,
         dtype: DTypeLike,
         out_of_range: OutOfRange,
         on_error: OnError,
@@ -220,7 +231,7 @@ class _Run:
         self.out_of_range: OutOfRange = as_out_of_range(out_of_range)
         self.dtype = as_float_dtype(dtype)
         self.potential = load(model)
-        self.charge = charge
+        self.charge, self.multiplicity = charge, multiplicity
         self.on_error = on_error
         self.progress = progress
         self.summary = PredictionSummary()
@@ -240,6 +251,7 @@ class _Run:
                     self.potential.card,
                     self.charge,
                     self.out_of_range,
+                    multiplicity=self.multiplicity,
                     where=where,
                     stacklevel=stacklevel,
                 )

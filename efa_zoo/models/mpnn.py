@@ -17,9 +17,12 @@ from efa_zoo.base.errors import InputError
 from efa_zoo.models.outputs import Outputs
 from efa_zoo.nn.coupling import Irreps
 from efa_zoo.nn.dense import MLP, Dense, change_irreps
+from efa_zoo.nn.electronic import ElectronicEmbedding, distribute
 from efa_zoo.nn.embed import Embed
+from efa_zoo.nn.inner_product import InnerProduct
 from efa_zoo.nn.message_passing import MessagePass
 from efa_zoo.nn.pairs import PairBasis, pair_basis
+from efa_zoo.nn.repulsion import screened_repulsion
 from efa_zoo.nn.tensor_dense import TensorDense
 from efa_zoo.structures.graph import Graph, check_graph
 
@@ -34,13 +37,15 @@ class Interaction(eqx.Module):
     With x the features, y = MLP(x + MessagePass(x)) and z = MLP(x + Dense(Attention(x))), the
     result is x + silu(c) y + silu(1 - c) z with a trainable c, or the plain sum. With direct
     updates, y = MLP(x + m) + m for m = MessagePass(x), and z likewise. The last block of a network
-    produces scalars only.
+    produces scalars only; where its attention sees more, the inner products of what it sees and
+    what it attends to count too. Attention after messages sees x + m + MLP(x + m).
 
     Attributes:
         message_pass: the local part.
         local_mlp: refinement of the local part.
         attention: the global part: attention, a dense layer that emulates it, or None.
         attention_output: linear map of the attended features.
+        attention_product: attended features times those that attention sees, to scalars, or None.
         global_mlp: refinement of the global part.
         switch: the trainable c, or None.
         self_interaction: tensor product of the features with themselves, or None.
@@ -51,11 +56,13 @@ class Interaction(eqx.Module):
     local_mlp: MLP
     attention: EuclideanFastAttention | Dense | None
     attention_output: Dense | None
+    attention_product: InnerProduct | None
     global_mlp: MLP | None
     switch: Float[Array, ""] | None
     self_interaction: TensorDense | None
     residual_mlps: tuple[MLP, ...]
     direct_updates: bool = eqx.field(static=True)
+    attention_after_messages: bool = eqx.field(static=True)
     kept_irreps: Irreps = eqx.field(static=True)
     attention_irreps: Irreps = eqx.field(static=True)
     irreps: Irreps = eqx.field(static=True)
@@ -97,7 +104,7 @@ class Interaction(eqx.Module):
         self.local_mlp = MLP(local, features, zero_output=zero, key=keys[1], dtype=dtype)
         combined = self.kept_irreps.union(local)
 
-        self.attention = self.attention_output = self.global_mlp = None
+        self.attention = self.attention_output = self.global_mlp = self.attention_product = None
         self.attention_irreps = self.kept_irreps
         if attends and config.attention is not None:
             if config.emulate_attention:
@@ -106,17 +113,32 @@ class Interaction(eqx.Module):
                 )
                 attended, width = self.kept_irreps, features
             else:
-                self.attention_irreps = _attention_irreps(self.kept_irreps, config, last)
+                seen = irreps
+                if config.attention_after_messages:
+                    seen = irreps.union(self.message_pass.irreps)
+                self.attention_irreps = _attention_irreps(seen, config, last)
                 self.attention = EuclideanFastAttention(
                     self.attention_irreps, features, config.attention, key=keys[2], dtype=dtype
                 )
                 attended, width = self.attention.irreps, self.attention.value_features
+                if last and self.attention_irreps.degree > 0:
+                    self.attention_product = InnerProduct(
+                        self.attention_irreps,
+                        features,
+                        attended,
+                        width,
+                        features,
+                        key=jax.random.fold_in(keys[3], 0),
+                        dtype=dtype,
+                    )
+                    attended = _SCALARS
             self.attention_output = Dense(attended, width, features, key=keys[3], dtype=dtype)
             attended = self.kept_irreps.union(attended)
             self.global_mlp = MLP(attended, features, zero_output=zero, key=keys[4], dtype=dtype)
             combined = combined.union(attended)
 
         self.direct_updates = config.direct_updates
+        self.attention_after_messages = config.attention_after_messages
         self.switch = jnp.asarray(0.5, dtype or float) if config.combine == "switch" else None
         self.self_interaction = None
         if config.self_interaction or config.dipole_embedding:
@@ -144,18 +166,24 @@ class Interaction(eqx.Module):
     ) -> Float[Array, "atoms {self.irreps.parities} {self.irreps.components} features"]:
         """Update the features of one molecule."""
         message = self.message_pass(x, pairs)
-        x = change_irreps(x, self.kept_irreps)
-        local = self._refined(self.local_mlp, x, message)
+        before, x = x, change_irreps(x, self.kept_irreps)
+        refined = self.local_mlp(e3x.nn.add(x, message))
+        local = e3x.nn.add(refined, message) if self.direct_updates else refined
         if self.attention is None or self.attention_output is None or self.global_mlp is None:
             parts = [local]
         else:
-            seen = change_irreps(x, self.attention_irreps)
             if isinstance(self.attention, EuclideanFastAttention):
+                seen = self._seen(before, message, refined)
                 attended = self.attention(seen, positions, atom_mask)
             else:
-                attended = self.attention(seen)
-            update = self.attention_output(attended)
-            parts = [local, self._refined(self.global_mlp, x, update)]
+                seen, attended = x, self.attention(x)
+            if self.attention_product is None:
+                update = self.attention_output(attended)
+            else:
+                update = self.attention_output(change_irreps(attended, _SCALARS))
+                update = update + self.attention_product(seen, attended)
+            refined = self.global_mlp(e3x.nn.add(x, update))
+            parts = [local, e3x.nn.add(refined, update) if self.direct_updates else refined]
         if self.switch is not None:
             switches = (self.switch, 1 - self.switch)
             parts = [jax.nn.silu(c) * part for c, part in zip(switches, parts, strict=False)]
@@ -166,9 +194,19 @@ class Interaction(eqx.Module):
             x = e3x.nn.add(x, mlp(x))
         return x
 
-    def _refined(self, mlp: MLP, x: Array, update: Array) -> Array:
-        refined = mlp(e3x.nn.add(x, update))
-        return e3x.nn.add(refined, update) if self.direct_updates else refined
+    @contract
+    def seen_by_attention(
+        self, x: Float[Array, "atoms parities components features"], pairs: PairBasis
+    ) -> Float[Array, "atoms parities2 components2 features"]:
+        """Features that attention sees, of those that the block gets."""
+        message = self.message_pass(x, pairs)
+        refined = self.local_mlp(e3x.nn.add(change_irreps(x, self.kept_irreps), message))
+        return self._seen(x, message, refined)
+
+    def _seen(self, x: Array, message: Array, refined: Array) -> Array:
+        if self.attention_after_messages:
+            x = e3x.nn.add(x, message, refined)
+        return change_irreps(x, self.attention_irreps)
 
 
 class EnergyModel(eqx.Module):
@@ -180,6 +218,11 @@ class EnergyModel(eqx.Module):
         interactions: the blocks.
         readout: scalars to energies, `[features]`.
         element_bias: `[highest_atomic_number + 1]` in eV.
+        charge_embedding: total charge to features, or None.
+        spin_embedding: unpaired electrons to features, or None.
+        charge_readout: scalars to charges, `[features]`, or None.
+        element_charges: `[highest_atomic_number + 1]` in e, or None.
+        dipole_readout: vectors to dipoles, `[features]`, or None.
     """
 
     embedding: Embed
@@ -187,6 +230,11 @@ class EnergyModel(eqx.Module):
     interactions: tuple[Interaction, ...]
     readout: Float[Array, " features"]
     element_bias: Float[Array, " elements"]
+    charge_embedding: ElectronicEmbedding | None
+    spin_embedding: ElectronicEmbedding | None
+    charge_readout: Float[Array, " features"] | None
+    element_charges: Float[Array, " elements"] | None
+    dipole_readout: Float[Array, " features"] | None
     config: ModelConfig = eqx.field(static=True)
 
     def __init__(self, config: ModelConfig, *, key: PRNGKeyArray, dtype: jnp.dtype | None = None):
@@ -223,6 +271,19 @@ class EnergyModel(eqx.Module):
         scale = 0 if config.zero_output else 1 / math.sqrt(config.features)
         self.readout = scale * jax.random.normal(keys[2], (config.features,), dtype)
         self.element_bias = jnp.zeros(config.highest_atomic_number + 1, self.readout.dtype)
+        # Keys of their own: options leave the other weights of a seed as they are.
+        extra = [jax.random.fold_in(key, i) for i in range(4)]
+        self.charge_embedding = self.spin_embedding = None
+        if config.charge_embedding:
+            self.charge_embedding = ElectronicEmbedding(config.features, key=extra[0], dtype=dtype)
+        if config.spin_embedding:
+            self.spin_embedding = ElectronicEmbedding(config.features, key=extra[1], dtype=dtype)
+        self.charge_readout = self.element_charges = self.dipole_readout = None
+        if config.atomic_charges:
+            self.charge_readout = scale * jax.random.normal(extra[2], (config.features,), dtype)
+            self.element_charges = jnp.zeros_like(self.element_bias)
+        if config.atomic_dipoles:
+            self.dipole_readout = scale * jax.random.normal(extra[3], (config.features,), dtype)
 
     def evaluation_for(self, num_atoms: int) -> tuple[str, ...]:
         """Tell how each block that attends evaluates attention, "exact" or "quadrature".
@@ -239,7 +300,10 @@ class EnergyModel(eqx.Module):
 
     @contract
     def initial_features(self, graph: Graph) -> Float[Array, "atoms 1 components features"]:
-        """Features of the atoms before the first block: their elements, and their dipoles if any.
+        """Compute features of the atoms before the first block.
+
+        They hold the elements, and total charge, spin and atomic dipoles where the network embeds
+        them.
 
         Args:
             graph: one molecule.
@@ -248,51 +312,86 @@ class EnergyModel(eqx.Module):
             `[atoms, 1, 1, features]`, or four components if the network embeds dipoles.
 
         Raises:
-            InputError: atomic dipoles are needed and missing, or given and not used.
+            InputError: atomic dipoles or unpaired electrons are needed and missing, or given and
+                not used.
         """
-        x = self.embedding(jnp.asarray(graph.atomic_numbers))
+        for name, used in (
+            ("atomic_dipoles", self.dipole_embedding),
+            ("unpaired_electrons", self.spin_embedding),
+        ):
+            if (getattr(graph, name) is None) != (used is None):
+                given, expected = ("got None", "a value") if used is not None else ("given", "None")
+                raise InputError(f"{name}: {given}, expected {expected} for this model")
+        x = elements = self.embedding(jnp.asarray(graph.atomic_numbers))
+        for embedding, number in (
+            (self.charge_embedding, graph.total_charge),
+            (self.spin_embedding, graph.unpaired_electrons),
+        ):
+            if embedding is not None:
+                x = x + embedding(elements, jnp.asarray(number), graph.atom_mask)
         if self.dipole_embedding is None:
-            if graph.atomic_dipoles is not None:
-                raise InputError("atomic_dipoles: given, expected None for this model")
             return x
-        if graph.atomic_dipoles is None:
-            raise InputError("atomic_dipoles: got None, expected (atoms, 3) for this model")
         dipoles = jnp.asarray(graph.atomic_dipoles)[:, None, :, None] * self.dipole_embedding
         return jnp.concatenate([x, dipoles], axis=-2)
 
     @contract
     def __call__(self, graph: Graph) -> Outputs:
-        """Compute atomic energies of one molecule.
+        """Compute atomic energies of one molecule, and charges and dipole if it has them.
 
         Args:
-            graph: neighbours within the cutoff of `config.message_passing`; atomic dipoles if
-                the network embeds them. Positions in Å of the dtype of the weights.
+            graph: neighbours within the cutoff of `config.message_passing`; atomic dipoles and
+                unpaired electrons if the network embeds them. Positions in Å of the dtype of the
+                weights.
 
         Returns:
-            Atomic energies in eV, zero for padding.
+            Atomic energies in eV, charges in e, dipole moment in e·Å; zero for padding.
 
         Raises:
-            InputError: atomic dipoles are needed and missing, or given and not used; or the graph
-                does not list all pairs within the cutoff.
+            InputError: as for `initial_features`; or the graph does not list all pairs within the
+                cutoff.
         """
         check_graph(graph)
         positions, mask = jnp.asarray(graph.positions), graph.atom_mask
-        x = self.initial_features(graph)
         # Accelerators would round the factors of float32 products, and lose the symmetry.
         with jax.default_matmul_precision("highest"):
+            x = before = self.initial_features(graph)
             pairs = pair_basis(graph, self.config.message_passing)
             for interaction in self.interactions:
-                x = interaction(x, pairs, positions, mask)
-            energies = change_irreps(x, _SCALARS)[:, 0, 0, :] @ self.readout
-        bias = self.element_bias[jnp.asarray(graph.atomic_numbers)]
-        return Outputs(atomic_energies=jnp.where(mask, energies + bias, 0))
+                before, x = x, interaction(x, pairs, positions, mask)
+            scalars = change_irreps(x, _SCALARS)[:, 0, 0, :]
+            energies = scalars @ self.readout
+            charges, dipole = self._electrostatics(graph, scalars, before)
+        energies = energies + self.element_bias[jnp.asarray(graph.atomic_numbers)]
+        if self.config.repulsion:
+            energies = energies + screened_repulsion(graph)
+        return Outputs(atomic_energies=jnp.where(mask, energies, 0), charges=charges, dipole=dipole)
+
+    def _electrostatics(
+        self, graph: Graph, scalars: Array, before: Array
+    ) -> tuple[Array | None, Array | None]:
+        """Charges and dipole moment, from scalars at the end and features before the last block."""
+        if self.charge_readout is None or self.element_charges is None:
+            return None, None
+        mask = graph.atom_mask
+        charges = scalars @ self.charge_readout
+        charges = charges + self.element_charges[jnp.asarray(graph.atomic_numbers)]
+        charges = distribute(charges, jnp.asarray(graph.total_charge), mask)
+        positions = jnp.where(mask[:, None], jnp.asarray(graph.positions), 0)
+        count = jnp.maximum(jnp.sum(mask), 1).astype(positions.dtype)
+        dipole = charges @ (positions - jnp.sum(positions, axis=0) / count)
+        if self.dipole_readout is not None:
+            vectors = before[:, 0, 1:4, :] @ self.dipole_readout
+            dipole = dipole + jnp.sum(jnp.where(mask[:, None], vectors, 0), axis=0)
+        return charges, dipole
 
 
 def _attention_irreps(irreps: Irreps, config: ModelConfig, last: bool) -> Irreps:
-    """Irreps of the features that attention sees: scalars in the last block."""
-    if last:
-        return _SCALARS
+    """Irreps of the features that attention sees: by default scalars in the last block."""
     degree = irreps.degree if config.attention_degree is None else config.attention_degree
+    if last:
+        degree = min(config.last_attention_degree, irreps.degree)
+        if degree == 0:
+            return _SCALARS
     pseudotensors = config.attention_pseudotensors
     return Irreps(
         degree if irreps.degree > 0 else 0,

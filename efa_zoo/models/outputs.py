@@ -16,10 +16,15 @@ class Outputs(eqx.Module):
         atomic_energies: `[atoms]` in eV, relative to the reference energies of the elements; zero
             for padding.
         forces: `[atoms, 3]` in eV/Å, zero for padding.
+        charges: `[atoms]` in e, which add up to the total charge; zero for padding.
+        dipole: `[3]`, dipole moment in e·Å about the mean of the atoms' positions; where the total
+            charge is not zero it depends on that origin.
     """
 
     atomic_energies: Float[Array, "*batch atoms"]
     forces: Float[Array, "*batch atoms 3"] | None = None
+    charges: Float[Array, "*batch atoms"] | None = None
+    dipole: Float[Array, "*batch 3"] | None = None
 
     @property
     def energy(self) -> Float[Array, "*batch"]:

@@ -25,12 +25,17 @@ class Prediction:
         atomic_energies: `[atoms]` in eV, float64; reference energies included, so that they sum
             to `energy`.
         charge: total charge in units of e.
+        charges: `[atoms]` in e, float64; None if the model has none.
+        dipole: `[3]`, dipole moment in e·Å about the mean of the atoms' positions, float64; None if
+            the model has none. It depends on that origin where the charge is not zero.
     """
 
     energy: float
     forces: Float[np.ndarray, "atoms 3"]
     atomic_energies: Float[np.ndarray, " atoms"]
     charge: int
+    charges: Float[np.ndarray, " atoms"] | None = None
+    dipole: Float[np.ndarray, " 3"] | None = None
 
     @classmethod
     def of(cls, outputs: Outputs, molecule: Molecule, card: Card) -> Prediction:
@@ -51,10 +56,22 @@ class Prediction:
         energies = np.asarray(outputs.atomic_energies[:atoms], np.float64)
         energies = energies + card.energies_of_elements(molecule.numbers)
         forces = np.asarray(outputs.forces, np.float64)[:atoms]
-        energy = float(energies.sum())
-        if not (np.isfinite(energy) and np.isfinite(forces).all()):
+        charges = dipole = None
+        if outputs.charges is not None:
+            charges = np.asarray(outputs.charges, np.float64)[:atoms]
+        if outputs.dipole is not None:
+            dipole = np.asarray(outputs.dipole, np.float64)
+        numbers = (energies, forces, charges, dipole)
+        if not all(np.isfinite(rows).all() for rows in numbers if rows is not None):
             raise InputError("positions: the model gives no finite energy and forces for them")
-        return cls(energy=energy, forces=forces, atomic_energies=energies, charge=molecule.charge)
+        return cls(
+            energy=float(energies.sum()),
+            forces=forces,
+            atomic_energies=energies,
+            charge=molecule.charge,
+            charges=charges,
+            dipole=dipole,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

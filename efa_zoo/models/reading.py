@@ -35,12 +35,14 @@ class Given(NamedTuple):
         positions: `[atoms, 3]` in Å, float64.
         dipoles: of the atoms in e·Å, unchecked, or None.
         charge: total charge in units of e, None if nothing says it.
+        multiplicity: 2S + 1, unchecked, or None.
     """
 
     numbers: np.ndarray
     positions: np.ndarray
     dipoles: object
     charge: int | None
+    multiplicity: object = None
 
 
 def is_structure(structure: object) -> bool:
@@ -74,21 +76,26 @@ def read_structure(structure: object, charge: int | None) -> Given:
     if isinstance(structure, Graph):
         numbers, positions, dipoles = _graph_arrays(structure)
         given: object = structure.total_charge if charge is None else charge
+        unpaired = structure.unpaired_electrons
+        multiplicity = None if unpaired is None else 1 + np.asarray(unpaired)
     elif isinstance(structure, Molecule):
         numbers = atomic_numbers(structure.numbers)
         positions = real_vectors("positions", structure.positions, len(numbers))
         dipoles = structure.dipoles
         given = structure.charge if charge is None else charge
+        multiplicity = structure.multiplicity
     elif _is_atoms(structure):
         atoms: Atoms = structure  # type: ignore[assignment]
         numbers, positions, dipoles = _atoms_arrays(atoms)
         _refuse_magnetic_moments(atoms)
         given = _charge_of(atoms) if charge is None else charge
+        multiplicity = atoms.info.get("spin")
     else:
         raise InputError(
             f"got an object of type {type(structure).__name__}, expected ASE atoms or a Graph"
         )
-    return Given(numbers, positions, dipoles, None if given is None else whole_charge(given))
+    total = None if given is None else whole_charge(given)
+    return Given(numbers, positions, dipoles, total, multiplicity)
 
 
 def _graph_arrays(graph: Graph) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

@@ -207,7 +207,7 @@ class Coupling(NamedTuple):
         components = []
         for part in parts:
             product = products_of[part.first, part.second_degree].reshape(rows, -1, features)
-            if not part.is_identity:
+            if part.constants is not None:
                 product = constant_product(jnp.asarray(part.constants, some.dtype), product)
             components.append(product)
         coupled = sum_paths(jnp.concatenate(components, axis=1), weights, segments)
@@ -220,17 +220,13 @@ class _Part(NamedTuple):
     Attributes:
         first: parity channel and degree of the first factor, parity channel of the second.
         second_degree: of the second factor, None for all.
-        constants: Clebsch-Gordan coefficients, from products to the components of all paths.
+        constants: Clebsch-Gordan coefficients, from products to the components of all paths; None
+            if these are the products themselves.
     """
 
     first: tuple[int, int, int]
     second_degree: int | None
-    constants: np.ndarray
-
-    @property
-    def is_identity(self) -> bool:
-        """The components of the paths are the products."""
-        return np.array_equal(self.constants, np.eye(len(self.constants)))
+    constants: np.ndarray | None
 
 
 def _all_degrees_at_once(second: Irreps) -> bool:
@@ -260,7 +256,8 @@ def _coupling_parts(coupling: Coupling) -> tuple[tuple[_Part, ...], PathSegments
             rows.append(constants if together else constants[:, :, own2])
             segments.append((number, p3 * output.components + l3**2, 2 * l3 + 1))
         matrix = np.concatenate(rows).reshape(sum(map(len, rows)), -1)
-        parts.append(_Part(left, degree2, matrix))
+        is_identity = np.array_equal(matrix, np.eye(len(matrix)))
+        parts.append(_Part(left, degree2, None if is_identity else matrix))
     outputs = output.parities * output.components
     return tuple(parts), PathSegments(tuple(segments), len(coupling.paths), outputs)
 

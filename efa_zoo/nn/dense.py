@@ -20,6 +20,9 @@ from efa_zoo.nn.coupling import Irreps
 
 __all__ = ["MLP", "Dense", "activation", "change_irreps"]
 
+#: Accelerators would round the factors of float32 products, and lose the symmetry.
+_PRECISION = jax.lax.Precision.HIGHEST
+
 Features: TypeAlias = Float[Array, "... parities components features"]
 
 
@@ -93,13 +96,13 @@ class Dense(eqx.Module):
     ) -> Float[Array, "... {self.irreps.parities} {self.irreps.components} out_features"]:
         """Apply the map to features of the layer's irreps."""
         if self.irreps == Irreps(0, False):
-            output = features @ self.weight[0, 0]
+            output = jnp.matmul(features, self.weight[0, 0], precision=_PRECISION)
             return output if self.bias is None else output + self.bias
         sizes = [2 * l + 1 for l in range(self.irreps.degree + 1)]
         parts = jnp.split(features, np.cumsum(sizes)[:-1], axis=-2)
         output = jnp.concatenate(
             [
-                jnp.einsum("...pmi,pio->...pmo", part, self.weight[:, l])
+                jnp.einsum("...pmi,pio->...pmo", part, self.weight[:, l], precision=_PRECISION)
                 for l, part in enumerate(parts)
             ],
             axis=-2,

@@ -115,7 +115,12 @@ class MessagePass(eqx.Module):
         products = {}
         for l, own in enumerate(self._components):
             scaled = self._filter(pairs, l) * others
-            product = jnp.einsum("iaj,ijf->iaf", pairs.angular[:, own], scaled)
+            product = jnp.einsum(
+                "iaj,ijf->iaf",
+                pairs.angular[:, own],
+                scaled,
+                precision=jax.lax.Precision.HIGHEST,
+            )
             products[0, l, 0] = product[:, :, None]
         return self.coupling.couple_parts(products, self.weights)
 

@@ -20,8 +20,12 @@ _Rows = TypeVar("_Rows")
 
 
 def on_cpu() -> bool:
-    """Whether computations go to a CPU unless told otherwise."""
-    return jax.default_backend() == "cpu"
+    """Whether computations go to a CPU: JAX's default device if one is chosen, or its backend."""
+    config: Any = jax.config  # its types leave the options out
+    device = config.jax_default_device
+    if device is None:
+        return jax.default_backend() == "cpu"
+    return (device if isinstance(device, str) else device.platform) == "cpu"
 
 
 #: How many times more elements a chunk may have where there is an accelerator.

@@ -12,6 +12,7 @@ from efa_zoo.base.errors import InputError, SimulationError
 from efa_zoo.models.checks import ignore_out_of_range
 from efa_zoo.simulation.config import DynamicsConfig
 from efa_zoo.simulation.state import Limits, State
+from efa_zoo.structures.molecule import Molecule
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -28,18 +29,18 @@ class AseEngine:
             that only warns about structures outside what the model knows.
     """
 
-    def __init__(self, atoms: Atoms, config: DynamicsConfig, limits: Limits, charge: int):
+    def __init__(self, atoms: Atoms, config: DynamicsConfig, limits: Limits, molecule: Molecule):
         """Compute the forces at the start.
 
         Args:
             atoms: the structure with its momenta, constraints and `EFACalculator`.
             config: settings.
             limits: where to stop.
-            charge: total charge in units of e.
+            molecule: the structure as the model takes it.
         """
         self.atoms = atoms
         self._limits = limits
-        self._charge = charge
+        self._molecule = molecule
         self._random = np.random.default_rng(config.seed)
         self._dynamics: Any = _integrator(atoms, config, self._random)
         self._step = 0
@@ -65,7 +66,6 @@ class AseEngine:
         Raises:
             SimulationError: a step led to a structure that the calculator refuses.
         """
-        numbers = self.atoms.get_atomic_numbers()
         for _ in range(steps):
             try:
                 with ignore_out_of_range():
@@ -73,7 +73,7 @@ class AseEngine:
             except InputError as error:
                 raise SimulationError(f"step {self._step + 1}: {error}") from error
             self._step += 1
-            if self._limits.problem(self.state, numbers, self._charge) is not None:
+            if self._limits.problem(self.state, self._molecule) is not None:
                 return
 
     def memory(self) -> dict[str, Any]:

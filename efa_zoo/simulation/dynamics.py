@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -170,7 +170,7 @@ def run_dynamics(
         moving.calc = EFACalculator(
             potential, charge=molecule.charge, dtype=wanted, out_of_range="warn"
         )
-        engine = AseEngine(moving, config, limits, molecule.charge)
+        engine = AseEngine(moving, config, limits, molecule)
     run = _Run(engine, records, setup, config, limits, molecule, named, on_row)
     if memory is not None:
         engine.restore(memory)
@@ -272,7 +272,7 @@ class _Run:
             raise SimulationError(f"step 0: {problem}")
 
     def _problem(self, state: State) -> str | None:
-        return self.limits.problem(state, self.molecule.numbers, self.molecule.charge)
+        return self.limits.problem(state, self.molecule)
 
     def until_the_end(self, *, new: bool) -> float:
         """Do all steps that are left; return the seconds that they took."""
@@ -326,8 +326,8 @@ class _Run:
     def _warn_once(self, state: State) -> None:
         if self.limits.out_of_range == "error" or self.warned:
             return
-        molecule, card = self.molecule, self.limits.card
-        problems = problems_out_of_range(molecule.numbers, state.positions, molecule.charge, card)
+        moved = replace(self.molecule, positions=state.positions)
+        problems = problems_out_of_range(moved, self.limits.card)
         if problems:
             _logger.warning("step %d: %s", state.step, problems[0])
             self.warned = True

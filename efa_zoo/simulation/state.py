@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import units
@@ -11,6 +11,7 @@ from jaxtyping import Float
 from efa_zoo.models.checks import OutOfRange, problems_out_of_range
 from efa_zoo.models.hub.cards import Card
 from efa_zoo.structures.elements import symbol
+from efa_zoo.structures.molecule import Molecule
 
 __all__ = ["Limits", "State", "temperature"]
 
@@ -86,17 +87,17 @@ class Limits:
             return 0.0, float("inf")
         return self.card.domain.min_distance, self.card.domain.max_distance
 
-    def problem(self, state: State, numbers: np.ndarray, charge: int) -> str | None:
-        """Why a simulation cannot go on.
+    def problem(self, state: State, molecule: Molecule) -> str | None:
+        """Tell why a simulation cannot go on.
 
         Args:
             state: where it stands.
-            numbers: `[atoms]`, atomic numbers.
-            charge: total charge in units of e.
+            molecule: what moves, its positions not looked at.
 
         Returns:
             One sentence, or None if it can.
         """
+        numbers = molecule.numbers
         for name, rows, unit in (
             ("positions", state.positions, "Å"),
             ("forces", state.forces, "eV/Å"),
@@ -124,6 +125,8 @@ class Limits:
                 f"{self.max_temperature:g}"
             )
         if self.out_of_range == "error":
-            problems = problems_out_of_range(numbers, state.positions, charge, self.card)
+            problems = problems_out_of_range(
+                replace(molecule, positions=state.positions), self.card
+            )
             return problems[0] if problems else None
         return None

@@ -19,12 +19,16 @@ class Batch(eqx.Module):
         energy: `[molecules]` in eV, relative to the reference energies of the elements.
         forces: `[molecules, atoms, 3]` in eV/Å, zero for padding.
         molecule_mask: `[molecules]`, False for padding molecules.
+        charges: `[molecules, atoms]` in e, zero for padding; None where they are not labelled.
+        dipole: `[molecules, 3]` in e·Å about the mean of the atoms' positions, likewise.
     """
 
     graph: Graph
     energy: Float[Array | np.ndarray, " molecules"]
     forces: Float[Array | np.ndarray, "molecules atoms 3"]
     molecule_mask: Bool[Array | np.ndarray, " molecules"]
+    charges: Float[Array | np.ndarray, "molecules atoms"] | None = None
+    dipole: Float[Array | np.ndarray, "molecules 3"] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

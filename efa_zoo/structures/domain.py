@@ -22,6 +22,7 @@ class Domain:
         max_distance: longest distance between two atoms of a structure, in Å.
         min_distance: shortest distance between two atoms of a structure, in Å.
         closed_shell: only structures with an even number of electrons.
+        multiplicities: 2S + 1, where the model takes the spin as an input; empty means the lowest.
     """
 
     elements: tuple[str, ...]
@@ -29,6 +30,7 @@ class Domain:
     max_distance: float
     min_distance: float = 0.5
     closed_shell: bool = True
+    multiplicities: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.elements:
@@ -38,6 +40,10 @@ class Domain:
                 raise ConfigError(f"elements: got {shown(element)}, expected symbols of elements")
         if not self.total_charges:
             raise ConfigError("total_charges: got [], expected at least one charge")
+        if any(multiplicity < 1 for multiplicity in self.multiplicities):
+            raise ConfigError(
+                f"multiplicities: got {list(self.multiplicities)}, expected numbers of at least 1"
+            )
         if not (math.isfinite(self.min_distance) and self.min_distance > 0):
             raise ConfigError(
                 f"min_distance: got {self.min_distance}, expected a positive number (Å)"

@@ -46,6 +46,7 @@ class Graph(eqx.Module):
         neighbor_mask: `[atoms, neighbors]`, True for a neighbour, False for padding.
         total_charge: scalar, in units of e.
         atomic_dipoles: `[atoms, 3]` in e·Å, or None.
+        unpaired_electrons: scalar, 2S, or None where it is not given.
         reach: all pairs closer than this (Å, static) are among the neighbours; infinity where all
             pairs are. A network refuses a graph that does not reach as far as its cutoff.
     """
@@ -56,6 +57,7 @@ class Graph(eqx.Module):
     neighbor_mask: Bool[Array | np.ndarray, "*batch atoms neighbors"]
     total_charge: Int[Array | np.ndarray, "*batch"]
     atomic_dipoles: Float[Array | np.ndarray, "*batch atoms 3"] | None = None
+    unpaired_electrons: Int[Array | np.ndarray, "*batch"] | None = None
     reach: float = eqx.field(static=True, default=math.inf)
 
     @property
@@ -82,6 +84,7 @@ class Graph(eqx.Module):
         *,
         total_charge: int = 0,
         atomic_dipoles: Float[np.ndarray, "atoms 3"] | None = None,
+        multiplicity: int | None = None,
         num_atoms: int | None = None,
         num_neighbors: int | None = None,
         dtype: np.dtype | type = np.float32,
@@ -94,6 +97,7 @@ class Graph(eqx.Module):
             cutoff: neighbours are the pairs closer than this (Å); None takes every pair.
             total_charge: in units of e.
             atomic_dipoles: `[atoms, 3]` in e·Å.
+            multiplicity: 2S + 1, for networks that embed the spin.
             num_atoms: pad to this many atoms; default is no padding.
             num_neighbors: pad to this many neighbours; default is the largest number found.
             dtype: floating-point type of the result.
@@ -103,9 +107,12 @@ class Graph(eqx.Module):
 
         Raises:
             InputError: a shape is wrong, a number is not an element, a position is not finite, the
-                charge is no integer, or the padded size is too small.
+                charge is no integer, the multiplicity does not fit the electrons, or the padded
+                size is too small.
         """
-        molecule = check_molecule(atomic_numbers, positions, total_charge, atomic_dipoles)
+        molecule = check_molecule(
+            atomic_numbers, positions, total_charge, atomic_dipoles, multiplicity
+        )
         lists = neighbor_matrix(molecule.positions, cutoff)
         graph = pack_one(
             molecule,
@@ -125,13 +132,15 @@ class Graph(eqx.Module):
         cutoff: float | None,
         *,
         total_charge: int | None = None,
+        multiplicity: int | None = None,
         num_atoms: int | None = None,
         num_neighbors: int | None = None,
         dtype: np.dtype | type = np.float32,
     ) -> Graph:
         """Build a molecule from ASE atoms.
 
-        The total charge is `total_charge` if given, else `atoms.info["charge"]`, else 0.
+        The total charge is `total_charge` if given, else `atoms.info["charge"]`, else 0; the
+        multiplicity is `multiplicity` if given, else `atoms.info["spin"]` (2S + 1), else unknown.
         Arguments, result and errors are those of `from_arrays`; periodic atoms are refused.
         """
         if np.any(atoms.pbc):
@@ -144,6 +153,7 @@ class Graph(eqx.Module):
             cutoff,
             total_charge=atoms.info.get("charge", 0) if total_charge is None else total_charge,
             atomic_dipoles=atoms.arrays.get("atomic_dipoles"),
+            multiplicity=atoms.info.get("spin") if multiplicity is None else multiplicity,
             num_atoms=num_atoms,
             num_neighbors=num_neighbors,
             dtype=dtype,
@@ -180,6 +190,7 @@ class Graph(eqx.Module):
             neighbor_mask=mask,
             total_charge=self.total_charge,
             atomic_dipoles=None if dipoles is None else _pad_rows(dipoles, num_atoms),
+            unpaired_electrons=self.unpaired_electrons,
             reach=self.reach,
         )
 
@@ -212,7 +223,8 @@ def pack(
     charge and position zero; padded neighbours point to the atom itself.
 
     Args:
-        molecules: at most `shape.molecules`; all of them have dipoles, or none.
+        molecules: at most `shape.molecules`; all of them have dipoles, or none; multiplicities
+            likewise.
         shape: padded sizes; where molecules are missing the batch has only padding.
         reach: pairs closer than this (Å) are neighbours.
         lists: neighbours and mask of each molecule, where they are known; else they are searched.
@@ -224,16 +236,19 @@ def pack(
         The batch with NumPy leaves.
 
     Raises:
-        InputError: a molecule does not fit the shape, or only some have dipoles.
+        InputError: a molecule does not fit the shape, or only some have dipoles or multiplicities.
     """
     count, atoms, width = shape
     dense = lists is None and width == atoms
-    if len({molecule.dipoles is None for molecule in molecules}) > 1:
-        raise InputError("atomic_dipoles: given for some molecules only, expected all or none")
+    for name in ("dipoles", "multiplicity"):
+        if len({getattr(molecule, name) is None for molecule in molecules}) > 1:
+            raise InputError(f"{name}: given for some molecules only, expected all or none")
     with_dipoles = bool(molecules) and molecules[0].dipoles is not None
+    with_spin = bool(molecules) and molecules[0].multiplicity is not None
     numbers = np.zeros((count, atoms), np.int32)
     positions = np.zeros((count, atoms, 3), dtype)
     charges = np.zeros(count, np.int32)
+    unpaired = np.zeros(count, np.int32) if with_spin else None
     dipoles = np.zeros((count, atoms, 3), dtype) if with_dipoles else None
     neighbors, mask = _no_neighbors((count,), atoms, width)
     for row, molecule in enumerate(molecules):
@@ -244,6 +259,8 @@ def pack(
         center = molecule.positions.mean(axis=0) if centered else 0
         positions[row, :size] = molecule.positions - center
         charges[row] = molecule.charge
+        if unpaired is not None and molecule.multiplicity is not None:
+            unpaired[row] = molecule.multiplicity - 1
         if dipoles is not None:
             dipoles[row, :size] = molecule.dipoles
         if not dense:
@@ -263,6 +280,7 @@ def pack(
         neighbor_mask=mask,
         total_charge=charges,
         atomic_dipoles=dipoles,
+        unpaired_electrons=unpaired,
         reach=math.inf if dense else reach,
     )
 
@@ -321,6 +339,7 @@ def check_graph(graph: Graph) -> None:
         graph.neighbor_mask,
         graph.total_charge,
         graph.atomic_dipoles,
+        graph.unpaired_electrons,
     )
 
 
@@ -332,6 +351,7 @@ def _check_leaves(
     neighbor_mask: Bool[Array | np.ndarray, "atoms neighbors"],
     total_charge: Int[Array | np.ndarray, ""] | np.integer | int,
     atomic_dipoles: Float[Array | np.ndarray, "atoms 3"] | None,
+    unpaired_electrons: Int[Array | np.ndarray, ""] | np.integer | int | None,
 ) -> None:
     """The contract of one molecule; the body is empty."""
 
@@ -350,12 +370,14 @@ def stack(
         One `Graph` whose leaves have a leading molecules axis.
 
     Raises:
-        InputError: no molecules, a size is too small, or only some have atomic dipoles.
+        InputError: no molecules, a size is too small, or only some have atomic dipoles or unpaired
+            electrons.
     """
     if not graphs:
         raise InputError("graphs: got none, expected at least one molecule")
-    if len({graph.atomic_dipoles is None for graph in graphs}) > 1:
-        raise InputError("atomic_dipoles: given for some molecules only, expected all or none")
+    for name in ("atomic_dipoles", "unpaired_electrons"):
+        if len({getattr(graph, name) is None for graph in graphs}) > 1:
+            raise InputError(f"{name}: given for some molecules only, expected all or none")
     # Of the batch only what holds for every molecule can be said.
     reach = min(graph.reach for graph in graphs)
     graphs = [dataclasses.replace(graph, reach=reach) for graph in graphs]

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from efa_zoo.base.errors import InputError
 
-__all__ = ["Molecule", "atomic_numbers", "check_molecule", "real_vectors", "whole_charge"]
+__all__ = [
+    "Molecule",
+    "atomic_numbers",
+    "check_molecule",
+    "check_multiplicity",
+    "real_vectors",
+    "whole_charge",
+    "whole_number",
+]
 
-#: Total charges beyond this (e) are no charges.
-_LARGEST_CHARGE = 10_000
+#: Total charges (e) and multiplicities beyond this are none.
+_LARGEST = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,12 +33,14 @@ class Molecule:
         positions: `[atoms, 3]` in Å, float64.
         charge: total charge in units of e.
         dipoles: `[atoms, 3]` in e·Å, or None.
+        multiplicity: 2S + 1, one more than the number of unpaired electrons; None if not given.
     """
 
     numbers: Int[np.ndarray, " atoms"]
     positions: Float[np.ndarray, "atoms 3"]
     charge: int
     dipoles: Float[np.ndarray, "atoms 3"] | None = None
+    multiplicity: int | None = None
 
     @property
     def num_atoms(self) -> int:
@@ -37,7 +48,13 @@ class Molecule:
         return len(self.numbers)
 
 
-def check_molecule(numbers: object, positions: object, charge: object, dipoles: object) -> Molecule:
+def check_molecule(
+    numbers: object,
+    positions: object,
+    charge: object,
+    dipoles: object,
+    multiplicity: object = None,
+) -> Molecule:
     """Take the arrays of a molecule.
 
     Args:
@@ -45,13 +62,14 @@ def check_molecule(numbers: object, positions: object, charge: object, dipoles: 
         positions: `[atoms, 3]` in Å.
         charge: total charge in units of e.
         dipoles: `[atoms, 3]` in e·Å, or None.
+        multiplicity: 2S + 1, or None.
 
     Returns:
         The molecule.
 
     Raises:
         InputError: a shape or a type is wrong, a number is not an element, a position is not
-            finite, or the charge is no integer.
+            finite, the charge is no integer, or the multiplicity does not fit the electrons.
     """
     elements = atomic_numbers(numbers)
     if elements.size == 0:
@@ -68,11 +86,15 @@ def check_molecule(numbers: object, positions: object, charge: object, dipoles: 
         )
     if dipoles is not None:
         dipoles = real_vectors("atomic_dipoles", dipoles, elements.size)
+    total = whole_charge(charge)
     return Molecule(
         numbers=elements,
         positions=coordinates,
-        charge=whole_charge(charge),
+        charge=total,
         dipoles=dipoles,
+        multiplicity=(
+            None if multiplicity is None else check_multiplicity(multiplicity, elements, total)
+        ),
     )
 
 
@@ -139,16 +161,63 @@ def whole_charge(charge: object) -> int:
         The charge.
 
     Raises:
-        InputError: it is no integer.
+        InputError: it is no integer, or beyond that of anything.
+    """
+    return whole_number("charge", charge, "e")
+
+
+def whole_number(name: str, value: object, unit: str = "") -> int:
+    """Take a number that must be whole, such as a total charge.
+
+    Args:
+        name: what it is, for messages.
+        value: the number.
+        unit: its unit, for messages.
+
+    Returns:
+        The number.
+
+    Raises:
+        InputError: it is no integer, or beyond ±10,000.
     """
     # Scalars of NumPy and JAX give their Python number.
-    number = getattr(charge, "item", lambda: charge)() if np.ndim(charge) == 0 else charge  # type: ignore[arg-type]
+    scalar = hasattr(value, "item") and np.ndim(value) == 0  # type: ignore[arg-type]
+    number: Any = value.item() if scalar else value  # type: ignore[attr-defined]
     plain = isinstance(number, int | float) and not isinstance(number, bool)
-    if not plain or not -_LARGEST_CHARGE <= number <= _LARGEST_CHARGE or number != int(number):
-        raise InputError(f"charge: got {_shown(number)}, expected an integer (e)")
+    if not plain or not -_LARGEST <= number <= _LARGEST or number != int(number):
+        expected = f"an integer ({unit})" if unit else "an integer"
+        raise InputError(f"{name}: got {_shown(number)}, expected {expected}")
     return int(number)
 
 
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def check_multiplicity(value: object, numbers: np.ndarray, charge: int) -> int:
+    """Take a multiplicity, which must fit the number of electrons.
+
+    Args:
+        value: 2S + 1.
+        numbers: `[atoms]`, atomic numbers.
+        charge: total charge in units of e.
+
+    Returns:
+        The multiplicity.
+
+    Raises:
+        InputError: it is no integer of at least 1, or an even number of electrons gets an even
+            one, or an odd number an odd one, or there are fewer electrons than unpaired ones.
+    """
+    multiplicity = whole_number("multiplicity", value)
+    electrons = int(np.sum(numbers)) - charge
+    if multiplicity < 1:
+        raise InputError(f"multiplicity: got {multiplicity}, expected at least 1 (2S + 1)")
+    if (electrons - multiplicity) % 2 == 0 or multiplicity - 1 > electrons:
+        kind = "an odd" if electrons % 2 == 0 else "an even"
+        raise InputError(
+            f"multiplicity: got {multiplicity} for {electrons} electrons, expected {kind} number "
+            f"of at most {electrons + 1}"
+        )
+    return multiplicity

@@ -65,7 +65,8 @@ def mean_errors(model: EnergyModel, batches: Iterator[Batch]) -> Errors:
         batches: molecules and labels.
 
     Returns:
-        `energy_mae`, `energy_rmse` (eV), `force_mae`, `force_rmse` (eV/Å).
+        `energy_mae`, `energy_rmse` (eV), `force_mae`, `force_rmse` (eV/Å); `charge_…` (e) and
+        `dipole_…` (e·Å, per component) where there are labels and outputs.
 
     Raises:
         DataError: there are no molecules.
@@ -76,12 +77,12 @@ def mean_errors(model: EnergyModel, batches: Iterator[Batch]) -> Errors:
             sums[name] = sums.get(name, 0.0) + float(value)
     if not sums.get("molecules"):
         raise DataError("batches: got no molecules, expected at least one")
-    return {
-        "energy_mae": sums["energy_absolute"] / sums["molecules"],
-        "energy_rmse": math.sqrt(sums["energy_squared"] / sums["molecules"]),
-        "force_mae": sums["force_absolute"] / sums["components"],
-        "force_rmse": math.sqrt(sums["force_squared"] / sums["components"]),
-    }
+    errors: Errors = {}
+    for kind in ("energy", "force", "charge", "dipole"):
+        if count := sums.get(f"{kind}_count"):
+            errors[f"{kind}_mae"] = sums[f"{kind}_absolute"] / count
+            errors[f"{kind}_rmse"] = math.sqrt(sums[f"{kind}_squared"] / count)
+    return errors
 
 
 def fit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from efa_zoo.base.config import TrainingConfig
 from efa_zoo.base.contracts import contract
+from efa_zoo.base.errors import ConfigError
 from efa_zoo.models.energy import Network, batch_energy_and_forces, molecules_at_once
 from efa_zoo.ops.chunks import sum_chunks
 from efa_zoo.structures.batch import Batch
@@ -19,18 +20,45 @@ __all__ = ["batch_errors", "batch_loss", "batch_loss_and_gradient"]
 _Network = TypeVar("_Network", bound=Network)
 
 
-def _residuals(model: Network, batch: Batch) -> tuple[Array, Array, Array]:
-    """Residuals of energy `[molecules]` and forces, and the mask of force components."""
+class _Residuals(NamedTuple):
+    """Prediction minus label of one kind, zero for padding.
+
+    Attributes:
+        values: molecules first.
+        mask: broadcasts to `values`, False for padding.
+        weight: in the loss.
+    """
+
+    values: Array
+    mask: Array
+    weight: float
+
+
+def _residuals(model: Network, batch: Batch, config: TrainingConfig) -> dict[str, _Residuals]:
+    """Residuals by kind, of what is labelled and what the network gives."""
     outputs = batch_energy_and_forces(model, batch.graph)
-    energy = jnp.where(batch.molecule_mask, outputs.energy - batch.energy, 0)
-    mask = batch.graph.atom_mask[..., None]
-    assert outputs.forces is not None
-    return energy, jnp.where(mask, outputs.forces - batch.forces, 0), mask
+    molecules, atoms = jnp.asarray(batch.molecule_mask), batch.graph.atom_mask
+    found = {
+        "energy": (outputs.energy, batch.energy, molecules, config.energy_weight),
+        "force": (outputs.forces, batch.forces, atoms[..., None], config.force_weight),
+        "charge": (outputs.charges, batch.charges, atoms, config.charge_weight),
+        "dipole": (outputs.dipole, batch.dipole, molecules[:, None], config.dipole_weight),
+    }
+    residuals = {}
+    for kind, (given, label, mask, weight) in found.items():
+        if given is not None and label is not None:
+            residuals[kind] = _Residuals(jnp.where(mask, given - label, 0), mask, weight)
+        elif weight > 0 and kind in ("charge", "dipole"):
+            missing = "label" if given is not None else "output of the network"
+            raise ConfigError(
+                f"{kind}_weight: got {weight}, expected 0, because there is no {missing}"
+            )
+    return residuals
 
 
 @contract
 def batch_loss(model: Network, batch: Batch, config: TrainingConfig) -> Float[Array, ""]:
-    """Weighted mean of the energy loss per molecule and the force loss per component.
+    """Compute the weighted mean of the losses per molecule, force component, charge and dipole.
 
     Args:
         model: gives atomic energies in eV.
@@ -40,7 +68,7 @@ def batch_loss(model: Network, batch: Batch, config: TrainingConfig) -> Float[Ar
     Returns:
         The loss; padding does not contribute.
     """
-    return _share_of_loss(model, batch, config, _weights(batch, config))
+    return _share_of_loss(model, batch, config, _counts(batch))
 
 
 def batch_loss_and_gradient(
@@ -59,28 +87,27 @@ def batch_loss_and_gradient(
     Returns:
         The loss, and a pytree like the model with the gradient.
     """
-    weights = _weights(batch, config)
+    counts = _counts(batch)
 
     def part(molecules: Batch) -> tuple[Array, _Network]:
-        return eqx.filter_value_and_grad(_share_of_loss)(model, molecules, config, weights)
+        return eqx.filter_value_and_grad(_share_of_loss)(model, molecules, config, counts)
 
     size = molecules_at_once(batch.graph)
     gradient = eqx.filter(model, eqx.is_inexact_array)
     return sum_chunks(part, batch, size, remat=False, like=(batch.energy[0], gradient))
 
 
-def _weights(batch: Batch, config: TrainingConfig) -> tuple[Array, Array]:
-    """Weight of a molecule's energy and of a component of a force in the loss of a batch."""
+def _counts(batch: Batch) -> dict[str, Array]:
+    """How many numbers of each kind a batch has."""
     molecules = jnp.maximum(jnp.sum(batch.molecule_mask), 1)
-    components = jnp.maximum(3 * jnp.sum(batch.graph.atom_mask), 1)
-    return config.energy_weight / molecules, config.force_weight / components
+    atoms = jnp.maximum(jnp.sum(batch.graph.atom_mask), 1)
+    return {"energy": molecules, "force": 3 * atoms, "charge": atoms, "dipole": 3 * molecules}
 
 
 def _share_of_loss(
-    model: Network, batch: Batch, config: TrainingConfig, weights: tuple[Array, Array]
+    model: Network, batch: Batch, config: TrainingConfig, counts: dict[str, Array]
 ) -> Float[Array, ""]:
     """What some molecules contribute to the loss of their batch."""
-    energy, forces, _ = _residuals(model, batch)
 
     def penalty(x: Array) -> Array:
         if config.loss == "squared":
@@ -88,8 +115,11 @@ def _share_of_loss(
         # Pseudo-Huber: smooth, quadratic within delta and linear beyond.
         return config.huber_delta * (jnp.sqrt(1 + (x / config.huber_delta) ** 2) - 1)
 
-    energy_weight, force_weight = (weight.astype(energy.dtype) for weight in weights)
-    return energy_weight * jnp.sum(penalty(energy)) + force_weight * jnp.sum(penalty(forces))
+    loss = jnp.zeros((), batch.energy.dtype)
+    for kind, (values, _, weight) in _residuals(model, batch, config).items():
+        if kind in ("energy", "force") or weight > 0:
+            loss = loss + (weight / counts[kind]).astype(values.dtype) * jnp.sum(penalty(values))
+    return loss
 
 
 @contract
@@ -101,14 +131,12 @@ def batch_errors(model: Network, batch: Batch) -> dict[str, Float[Array, ""]]:
         batch: molecules and labels.
 
     Returns:
-        Sums of absolute and squared residuals of energies and force components, and counts.
+        Sums of absolute and squared residuals and counts, of energies, components of forces, and of
+        charges and components of dipoles where there are labels and outputs.
     """
-    energy, forces, mask = _residuals(model, batch)
-    return {
-        "molecules": jnp.sum(batch.molecule_mask).astype(energy.dtype),
-        "components": 3 * jnp.sum(mask).astype(energy.dtype),
-        "energy_absolute": jnp.sum(jnp.abs(energy)),
-        "energy_squared": jnp.sum(energy**2),
-        "force_absolute": jnp.sum(jnp.abs(forces)),
-        "force_squared": jnp.sum(forces**2),
-    }
+    sums = {"molecules": jnp.sum(batch.molecule_mask).astype(batch.energy.dtype)}
+    for kind, (values, mask, _) in _residuals(model, batch, TrainingConfig()).items():
+        sums[f"{kind}_count"] = jnp.sum(jnp.broadcast_to(mask, values.shape)).astype(values.dtype)
+        sums[f"{kind}_absolute"] = jnp.sum(jnp.abs(values))
+        sums[f"{kind}_squared"] = jnp.sum(values**2)
+    return sums

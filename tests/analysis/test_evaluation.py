@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from efa_zoo import load, predict
-from efa_zoo.analysis.evaluation import evaluate, fit_inverse_powers
-from efa_zoo.analysis.evaluation.long_range import CHARGES
+from efa_zoo.analysis.evaluation import evaluate, fit_inverse_powers, long_range
+from efa_zoo.analysis.evaluation.long_range import CHARGES, tail_power
 from efa_zoo.analysis.evaluation.statistics import SEPARATION_BINS
 from efa_zoo.base.errors import DataError
 from efa_zoo.structures.graph import Graph
@@ -93,8 +93,8 @@ def test_errors_are_means_over_each_bin(zoo: Path, monkeypatch: pytest.MonkeyPat
     assert [found.long_range[part]["count"] for part in CHARGES] == [2, 1, 1]
     assert "transfer" in str(found)
     assert set(found.to_dict()) == {
-        "validation", "test", "transfer", "long_range", "elements",
-    }  # fmt: skip
+        "validation", "test", "transfer", "long_range", "interactions", "elements",
+    } | ({"tails"} & set(found.to_dict()))  # fmt: skip
     assert found.elements["test"]["N"]["count"] == 7
     assert "curves" not in found.splits
 
@@ -130,6 +130,22 @@ def test_long_range_errors_are_of_the_pairs_and_scans_that_there_are(
     assert ("two neutral" in text) is ("two neutral" in kept)
     assert "two charged" not in text
     assert ("over 1 scans" in text) is ("scans" in kept)
+
+
+def test_the_power_of_a_tail_is_that_of_the_curve_or_none() -> None:
+    r = np.linspace(6, 15, 10)
+    for power in (-1.0, -2.0, -3.0):
+        assert tail_power(r, -0.7 * r**power) == pytest.approx(power)
+    assert np.isnan(tail_power(r, np.cos(r)))
+
+
+def test_shares_are_of_labels_and_signs_of_what_is_strong() -> None:
+    label, model = np.array([0.1, -0.2, 0.0005]), np.array([0.1, 0.1, -0.0005])
+    row = long_range._shares(label, model)
+    assert row["rmse"] == pytest.approx(np.sqrt((0.3**2 + 0.001**2) / 3))
+    assert row["ratio"] == pytest.approx(row["rmse"] / row["rms"])
+    assert row["wrong_sign"] == 0.5
+    assert "wrong_sign" not in long_range._shares(label[2:], model[2:])
 
 
 def test_the_fit_recovers_a_single_power() -> None:

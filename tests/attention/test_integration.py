@@ -127,7 +127,9 @@ def test_dtype_and_precision_are_those_of_the_computation(x64: None) -> None:
     assert "HIGHEST" in text
     plain = filled(TensorIntegration, irreps, irreps, _FEATURES, trainable=True)
     assert plain(first, second, _WEIGHTS).dtype == jnp.float64
-    assert "HIGHEST" not in str(jax.make_jaxpr(plain)(first, second, _WEIGHTS))
+    assert "HIGHEST" in str(jax.make_jaxpr(plain)(first, second, _WEIGHTS))
+    rounded = filled(TensorIntegration, irreps, irreps, _FEATURES, trainable=True, precision=None)
+    assert "HIGHEST" not in str(jax.make_jaxpr(rounded)(first, second, _WEIGHTS))
     half = filled(TensorIntegration, irreps, irreps, 2, trainable=True, weights_dtype=jnp.float32)
     assert half.weights is not None
     assert half.weights.dtype == jnp.float32

@@ -354,6 +354,24 @@ def test_trainable_frequencies_get_gradients(x64: None) -> None:
     assert np.any(gradient.frequencies != 0)
 
 
+def test_an_evaluation_can_be_chosen_whatever_the_padding(x64: None) -> None:
+    """What decides by the number of atoms would change with padding."""
+    irreps = Irreps(0, False)
+    config = AttentionConfig(frequencies=_FREQUENCIES, evaluation="auto", grid=50)
+    layer = _layer(irreps, config)
+    features, positions = map(jnp.asarray, _inputs(irreps))
+    assert layer.evaluation_for(len(positions)) == "exact"
+
+    @quick_jit
+    def attend(features: Any, positions: Any, mask: Any) -> list[Any]:
+        choices = ("exact", "quadrature", None)
+        return [layer(features, positions, mask, evaluation=name) for name in choices]
+
+    exact, quadrature, usual = attend(features, positions, jnp.ones(len(positions), bool))
+    np.testing.assert_array_equal(usual, exact)
+    assert 1e-12 < np.abs(quadrature - exact).max() < 1e-4 * np.abs(exact).max()
+
+
 def test_evaluation_follows_the_static_number_of_atoms(monkeypatch: pytest.MonkeyPatch) -> None:
     irreps = Irreps(0, False)
     config = AttentionConfig(kernel=Waves(frequencies=_FREQUENCIES), evaluation="auto")

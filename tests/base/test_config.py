@@ -18,11 +18,13 @@ from strategies import model_configs, training_configs
 
 from efa_zoo.base.config import (
     AttentionConfig,
+    Coulomb,
     FrequencyConfig,
     IntegrationConfig,
     MessagePassingConfig,
     ModelConfig,
     TrainingConfig,
+    WindowedWaves,
     from_table,
     to_table,
 )
@@ -55,6 +57,18 @@ def test_integers_are_numbers_and_lists_are_tuples() -> None:
     assert repr(integration.degree_constants) == "(1.0, 2.5)"
 
 
+def test_a_table_of_one_kind_of_several_names_it() -> None:
+    kernel = Coulomb(widths=(1.0, 2.0), trainable=True)
+    table = to_table(AttentionConfig(kernel=kernel))
+    assert table["kernel"] == {
+        "kind": "coulomb", "widths": [1.0, 2.0], "trainable": True, "max_length": 20.0
+    }  # fmt: skip
+    assert from_table(AttentionConfig, table).kernel == kernel
+    assert from_table(Coulomb, to_table(kernel)) == kernel
+    with pytest.raises(ConfigError, match=r"^kind: got 'waves', expected one of coulomb"):
+        from_table(Coulomb, {"kind": "waves"})
+
+
 def test_configurations_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         ModelConfig().features = 3  # type: ignore[misc]
@@ -71,6 +85,26 @@ def test_configurations_are_frozen() -> None:
             "model.attention.kernel.frequencies: unknown key 'max_lenght' (did you mean "
             "'max_length'?)",
         ),
+        # Tables of one kind of several.
+        (
+            {"attention": {"kernel": {"widths": [1.0]}}},
+            "model.attention.kernel: missing key 'kind', expected one of waves, windowed_waves, "
+            "coulomb",
+        ),
+        (
+            {"attention": {"kernel": {"kind": "coulom"}}},
+            "model.attention.kernel.kind: got 'coulom', expected one of waves, windowed_waves, "
+            "coulomb (did you mean 'coulomb'?)",
+        ),
+        (
+            {"attention": {"kernel": {"kind": "coulomb", "width": 1.0}}},
+            "model.attention.kernel: unknown key 'width' (did you mean 'widths'?)",
+        ),
+        (
+            {"attention": {"kernel": {"kind": "coulomb", "widths": [1.0, 0.0]}}},
+            "model.attention.kernel.widths: got 0.0, expected a positive number",
+        ),
+        ({"attention": {"kernel": "coulomb"}}, "model.attention.kernel: got 'coulomb', expected a"),
         # Wrong types.
         ({"features": "many"}, "model.features: got 'many', expected an integer"),
         ({"features": 3.5}, "model.features: got 3.5, expected an integer"),
@@ -164,6 +198,9 @@ _ATTENTION = AttentionConfig()
         ),
         (FrequencyConfig, {"max_frequency": 0.0}, "max_frequency: got 0.0"),
         (FrequencyConfig, {"max_length": -1.0}, "max_length: got -1.0"),
+        (WindowedWaves, {"width": 0.0}, "width: got 0.0"),
+        (Coulomb, {"widths": ()}, "widths: got (), expected at least one width"),
+        (Coulomb, {"max_length": -1.0}, "max_length: got -1.0"),
         (IntegrationConfig, {"spherical_degree": -1}, "spherical_degree: got -1"),
         (IntegrationConfig, {"degree": -1}, "degree: got -1"),
         (
@@ -198,6 +235,13 @@ _ATTENTION = AttentionConfig()
         (ModelConfig, {"attention_degree": 1}, "attention_degree: got 1"),
         (ModelConfig, {"attention_pseudotensors": True}, "attention_pseudotensors: got True"),
         (ModelConfig, {"emulate_attention": True}, "emulate_attention: got True"),
+        (ModelConfig, {"last_attention_degree": 1}, "last_attention_degree: got 1, expected none"),
+        (ModelConfig, {"attention_after_messages": True}, "attention_after_messages: got True"),
+        (
+            ModelConfig,
+            {"attention": _ATTENTION, "last_attention_degree": -1},
+            "last_attention_degree: got -1",
+        ),
         (
             ModelConfig,
             {"features": 3, "attention": _ATTENTION},

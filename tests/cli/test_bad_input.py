@@ -236,7 +236,23 @@ def arrays(**changes: Any) -> dict[str, Any]:
 
 BAD_ARRAYS = {
     "missing forces": ({"forces": None}, "forces: no key 'forces'"),
-    "missing charges": ({"charge": None}, "give charge for all of them"),
+    "complex energies": ({"energy": np.ones(4, complex)}, "energy: got complex128, expected real"),
+    "truth values for forces": ({"forces": np.ones((4, 2, 3), bool)}, "forces: got bool, expected"),
+    "energies that nothing has": ({"energy": np.full(4, 1e300)}, "energy: got 1e+300, expected at"),
+    "forces that nothing has": ({"forces": np.full((4, 2, 3), 1e9)}, "forces: got 1e+09, expected"),
+    "positions in another unit": (
+        {"positions": 1e6 * np.arange(24).reshape(4, 2, 3)},
+        "from the centre of the structure, expected at most 10000 Å (is length_unit right?)",
+    ),
+    "positions beyond numbers": (
+        {"positions": 1e300 * np.arange(24).reshape(4, 2, 3)},
+        "from the centre of the structure, expected at most",
+    ),
+    "truth values for elements": (
+        {"atomic_numbers": np.ones((4, 2), bool)},
+        "atomic numbers: got bool, expected integers",
+    ),
+    "charge that nothing has": ({"charge": np.full(4, 10**12)}, "charge: got "),
     "all energies zero": ({"energy": np.zeros(4)}, "energy: all energies are zero"),
     "all forces zero": ({"forces": np.zeros((4, 2, 3))}, "forces: all forces are zero"),
     "energy that is not a number": (

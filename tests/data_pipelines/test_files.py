@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ase.db
+import ase.io
 import h5py
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from data_pipelines import Structure
+from data_pipelines.files import arrays, extxyz
 from data_pipelines.files.options import FileOptions
 from data_pipelines.files.reading import read_file, read_structures
 from data_pipelines.labels.units import DIPOLE_UNITS, ENERGY_UNITS, LENGTH_UNITS, force_factor
@@ -119,6 +121,57 @@ def test_units_are_converted(
     write_npz(tmp_path / "there.npz", [there])
     options = FileOptions(energy_unit=energy, length_unit=length)
     check_same(read_structures(tmp_path / "there.npz", options), [expected], 1e-12)
+
+
+def with_electrons(structure: Structure, seed: int = 0) -> Structure:
+    """The structure as an ion, with charges of its atoms and a dipole moment."""
+    rng = np.random.default_rng(seed)
+    charges = rng.normal(size=len(structure.atomic_numbers))
+    return dataclasses.replace(
+        structure, total_charge=2, charges=charges, dipole=rng.normal(size=3)
+    )
+
+
+def test_charges_and_dipoles_go_through_both_kinds_of_files(
+    structures: list[Structure], tmp_path: Path
+) -> None:
+    written = [with_electrons(s, i) for i, s in enumerate(structures[:6])]
+    extxyz.write_extxyz(tmp_path / "some.extxyz", written)
+    arrays.write_npz(tmp_path / "some.npz", written, ["train"] * 6)
+    keys = {
+        "some.extxyz": ("charges", "dipole"),
+        "some.npz": (arrays.ATOMIC_CHARGES_KEY, arrays.MOLECULAR_DIPOLE_KEY),
+    }
+    for name, (charges, dipole) in keys.items():
+        options = FileOptions(atomic_charges_key=charges, molecular_dipole_key=dipole)
+        contents = read_file(tmp_path / name, options)
+        assert "6 sets of atomic charges, 6 dipole moments" in str(contents.inspection)
+        for found, wanted in zip(contents.structures, written, strict=True):
+            assert found.charges is not None
+            assert found.dipole is not None
+            assert wanted.dipole is not None
+            np.testing.assert_allclose(found.charges, wanted.charges, atol=1e-7)
+            np.testing.assert_allclose(found.dipole, wanted.dipole, atol=1e-6)
+        plain = read_file(tmp_path / name).structures
+        assert all(s.charges is None and s.dipole is None for s in plain)
+
+
+def test_the_dipole_of_a_moved_ion_stays(
+    make_structure: Callable[..., Structure], tmp_path: Path
+) -> None:
+    here = with_electrons(one(make_structure))
+    assert here.dipole is not None
+    there = dataclasses.replace(here, positions=here.positions + 3.0)
+    extxyz.write_extxyz(tmp_path / "two.extxyz", [here, there])
+    first, second = ase.io.iread(tmp_path / "two.extxyz")
+    moved = second.get_dipole_moment() - first.get_dipole_moment()
+    np.testing.assert_allclose(moved, 2 * 3.0, atol=1e-6)
+    options = FileOptions(molecular_dipole_key="dipole", dipole_unit="debye")
+    for found in read_structures(tmp_path / "two.extxyz", options):
+        assert found.dipole is not None
+        file = here.dipole + 2 * found.positions.mean(axis=0)
+        wanted = file * DIPOLE_UNITS["debye"] - 2 * found.positions.mean(axis=0)
+        np.testing.assert_allclose(found.dipole, wanted, atol=1e-6)
 
 
 def test_units_have_their_published_values() -> None:
@@ -330,7 +383,6 @@ def put(array: Any, place: tuple[int, ...], value: float) -> np.ndarray:
         ({"forces": None}, r"forces: no key 'forces'"),
         ({"positions": None}, r"positions: no key 'positions'"),
         ({"atomic_numbers": None}, r"atomic numbers: no key 'atomic_numbers'"),
-        ({"charge": None}, r"charge: no key 'charge'.*; give charge for all of them"),
         ({"energy": np.zeros(3)}, r"energy: all energies are zero"),
         ({"forces": np.zeros((3, 3, 3))}, r"forces: all forces are zero"),
         ({"energy": put([1, 2, 3], (1,), np.nan)}, r"structure 1: energy: got nan, expected fin"),
@@ -428,7 +480,7 @@ def test_a_bad_group_of_hdf5_is_named(structures: list[Structure], tmp_path: Pat
         ({"forces_unit": "eV"}, "forces_unit: got 'eV', expected ENERGY/LENGTH"),
         ({"forces_unit": "eV/s"}, "forces_unit: got 'eV/s', expected ENERGY/LENGTH"),
         ({"dipoles_key": "D", "dipole_unit": "C"}, "dipole_unit: got 'C', expected one of e·Å"),
-        ({"dipole_unit": "debye"}, "dipole_unit: got 'debye', expected dipoles_key with it"),
+        ({"dipole_unit": "debye"}, "dipole_unit: got 'debye', expected dipoles_key or"),
         ({"charge": 0, "charge_key": "Q"}, "charge_key: got 'Q' together with charge = 0"),
     ],
 )
@@ -486,3 +538,75 @@ def test_published_files_are_read(name: str, count: int, elements: tuple[str, ..
 def test_published_labels_that_are_missing_stop_the_reading() -> None:
     with pytest.raises(DataError, match="forces: all forces are zero"):
         read_structures(REFERENCE / "sn2_F_I.npz", FileOptions(charge=-1))
+
+
+def hdf5(path: Path, **changes: Any) -> h5py.File:
+    """Write an HDF5 file of three structures and open it again, to be spoilt."""
+    arrays = broken()
+    with h5py.File(path, "w") as file:
+        for key, array in arrays.items():
+            if key not in changes:
+                file[key] = array
+    return h5py.File(path, "r+")
+
+
+def test_what_lies_outside_of_an_hdf5_file_is_not_read(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.bin"
+    energies = np.asarray(broken()["energy"], float)
+    secret.write_bytes(energies.tobytes())
+    with hdf5(tmp_path / "raw.h5", energy=None) as file:
+        file.create_dataset(
+            "energy", energies.shape, float, external=[(str(secret), 0, energies.nbytes)]
+        )
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["energy"] = energies
+    with hdf5(tmp_path / "link.h5", energy=None) as file:
+        file["energy"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "energy")
+    with hdf5(tmp_path / "virtual.h5", energy=None) as file:
+        layout = h5py.VirtualLayout(energies.shape, float)
+        layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "energy", energies.shape)
+        file.create_virtual_dataset("energy", layout)
+    for name, message in (
+        ("raw", "energy: lies outside of the file"),
+        ("link", "energy: is a link to another file"),
+        ("virtual", "energy: lies outside of the file"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read_file(tmp_path / f"{name}.h5")
+
+
+def test_a_data_set_that_is_not_there_is_refused_where_it_is_used(tmp_path: Path) -> None:
+    with hdf5(tmp_path / "unused.h5") as file:
+        file.create_dataset("unused", (10**13,), float, chunks=(10**5,))
+    assert read_file(tmp_path / "unused.h5").structures
+    with hdf5(tmp_path / "used.h5", forces=None) as file:
+        shape = np.shape(broken()["forces"])
+        file.create_dataset("forces", (10**10, *shape[1:]), float, chunks=(10**4, *shape[1:]))
+    with pytest.raises(DataError, match=r"forces: has .* bytes, of which the file holds 0"):
+        read_file(tmp_path / "used.h5")
+
+
+def test_an_array_of_an_npz_that_nobody_asks_for_may_be_broken(tmp_path: Path) -> None:
+    np.savez(tmp_path / "some.npz", **broken(), notes=np.array([{}], object))
+    assert read_file(tmp_path / "some.npz").structures
+
+
+def test_a_charge_that_a_file_does_not_give_is_zero_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = ["O 0 0 0 1 0 0", "C 1.1 0 0 -1 0 0"]
+    header = "Properties=species:S:1:pos:R:3:forces:R:3 energy=-1"
+    path = tmp_path / "some.extxyz"
+    path.write_text("\n".join(["2", header, *rows, ""]))
+    np.savez(tmp_path / "some.npz", **broken(charge=None))
+    for file in (path, tmp_path / "some.npz"):
+        caplog.clear()
+        with caplog.at_level("INFO", logger="data_pipelines"):
+            structures = read_file(file).structures
+        assert {structure.total_charge for structure in structures} == {0}
+        assert caplog.messages == [f"{file}: charge: not given, so it is 0"]
+    path.write_text("\n".join(["2", f"{header} charge=0", *rows, "2", header, *rows, ""]))
+    with pytest.raises(DataError, match="structure 1: charge: given for some structures only"):
+        read_file(path)
+    with pytest.raises(DataError, match="no key 'Q'"):
+        read_file(path, FileOptions(charge_key="Q"))

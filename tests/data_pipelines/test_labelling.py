@@ -103,5 +103,22 @@ def test_charge_check(deviation: float, separation: float, holds: bool) -> None:
     assert charges_hold(charges, formal, separation) is holds
 
 
+def test_dipoles_are_about_the_centroid() -> None:
+    """An ion's dipole about the origin would move with it."""
+    rotation = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    formate = np.array([[0.0, 0.0, 0.0], [1.13, 0.0, 0.53], [-1.13, 0.0, 0.53], [0.0, 0.0, -1.12]])
+    ion = Geometry(np.array([6, 8, 8, 1], np.int32), formate, -1)
+    here = labelled(ion).dipole
+    np.testing.assert_allclose(labelled(moved(ion, formate + 7.0)).dipole, here, atol=1e-6)
+    turned = labelled(moved(ion, formate @ rotation.T)).dipole
+    np.testing.assert_allclose(turned, rotation @ here, atol=1e-6)
+    assert abs(here[2]) > 0.1
+    # Two ions far apart are the dipole of two unit charges.
+    pair = Geometry(np.array([11, 17], np.int32), np.array([[0.0, 0, 0], [0, 0, 3.0]]), 0)
+    found = labelled(pair)
+    assert found.dipole[2] == pytest.approx(-3.0, abs=1.2)
+    assert found.dipole[2] < 0
+
+
 def test_level_of_theory_names_method_and_program() -> None:
     assert level_of_theory().startswith("GFN2-xTB (tblite ")

@@ -36,20 +36,20 @@ def test_the_seed_of_the_data_set_gives_its_dimers_again(
 def test_what_is_not_labelled_is_replaced(
     pair: list[Structure], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from data_pipelines.sampling.dimers import making as dimer_sampling
+    from data_pipelines.sampling.dimers import making
 
-    finish, calls = dimer_sampling._finish, 0
+    finish, calls = making.finish, 0
 
     def every_other(*arguments: object) -> Structure | Failure:
         nonlocal calls
         calls += 1
         return Failure("charge", "") if calls % 2 else finish(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(dimer_sampling, "_finish", every_other)
+    monkeypatch.setattr(making, "finish", every_other)
     found = make_pair(("water", "carbon_dioxide"), 2, seed=0, workers=1)
     assert len(found) == 2
     np.testing.assert_array_equal(found[0].positions, pair[1].positions)
-    monkeypatch.setattr(dimer_sampling, "_finish", lambda *_: Failure("charge", ""))
+    monkeypatch.setattr(making, "finish", lambda *_: Failure("charge", ""))
     with pytest.raises(DataError, match=r"pair: 0 of \d+ dimers of water and carbon_dioxide"):
         make_pair(("water", "carbon_dioxide"), 1, seed=0, workers=1)
 

@@ -116,9 +116,11 @@ def test_charges_are_checked_where_the_ion_is_far() -> None:
     far[4] = [0.0, 0.0, -7.0]
     leaking = np.array([0.1, 0.0, 0.0, 0.0, -0.9, -0.2])
     for positions, expected in ((near, Label), (far, Failure)):
-        found = sn2.check_charges(positions, CHLORIDES, Label(0.0, np.zeros((6, 3)), leaking))
+        found = sn2.check_charges(
+            positions, CHLORIDES, Label(0.0, np.zeros((6, 3)), leaking, np.zeros(3))
+        )
         assert isinstance(found, expected)
-    whole = Label(0.0, np.zeros((6, 3)), np.array([0.2, 0.0, 0.0, 0.0, -1.0, -0.2]))
+    whole = Label(0.0, np.zeros((6, 3)), np.array([0.2, 0.0, 0.0, 0.0, -1.0, -0.2]), np.zeros(3))
     assert sn2.check_charges(far, CHLORIDES, whole) is whole
 
 

@@ -33,13 +33,21 @@ def check_same(one: Structure, other: Structure) -> None:
             assert a == b
 
 
-@pytest.mark.parametrize("extra", [DIMER_FIELDS, (*DIMER_FIELDS, "group", "atomic_dipoles")])
+@pytest.mark.parametrize(
+    "extra", [DIMER_FIELDS, (*DIMER_FIELDS, "group", "atomic_dipoles", "charges", "dipole")]
+)
 def test_what_is_stored_comes_back(
     extra: tuple[str, ...], make_structure: Callable[..., Structure]
 ) -> None:
     structure = make_structure([8, 1, 1])
     if "group" in extra:
-        structure = replace(structure, group="water", atomic_dipoles=np.ones((3, 3)))
+        structure = replace(
+            structure,
+            group="water",
+            atomic_dipoles=np.ones((3, 3)),
+            charges=np.array([-0.6, 0.3, 0.3]),
+            dipole=np.array([0.1, 0.2, 0.3]),
+        )
     check_same(from_example(encoded(structure, *extra)), structure)
 
 
@@ -58,6 +66,9 @@ def test_what_is_not_stored_has_its_default(make_structure: Callable[..., Struct
     assert found.fragment.tolist() == [0, 0, 0]
 
 
-def test_no_dipoles_come_back_as_none(make_structure: Callable[..., Structure]) -> None:
-    found = from_example(encoded(make_structure([8, 1]), "atomic_dipoles"))
-    assert found.atomic_dipoles is None
+@pytest.mark.parametrize("field", ["atomic_dipoles", "charges", "dipole"])
+def test_what_a_structure_lacks_comes_back_as_none(
+    field: str, make_structure: Callable[..., Structure]
+) -> None:
+    found = from_example(encoded(make_structure([8, 1]), field))
+    assert getattr(found, field) is None

@@ -21,6 +21,7 @@ from symmetry import MOTIONS, Motion, assert_close, filled, partitioned, quick_j
 from efa_zoo.base.config import (
     RADIAL_BASES,
     AttentionConfig,
+    Coulomb,
     FrequencyConfig,
     IntegrationConfig,
     MessagePassingConfig,
@@ -32,7 +33,7 @@ from efa_zoo.base.errors import InputError
 from efa_zoo.models.energy import energy_and_forces
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.weights import named_arrays
-from efa_zoo.nn import basis as pairs_module
+from efa_zoo.nn import pairs as pairs_module
 from efa_zoo.structures.graph import Graph, stack
 
 _CUTOFF = 4.0
@@ -66,6 +67,17 @@ _RICH = ModelConfig(
     self_interaction=True,
     dipole_embedding=True,
     zero_output=False,
+)
+
+_OF_MULTIPOLES = dataclasses.replace(
+    _TINY,
+    iterations=2,
+    attention=AttentionConfig(
+        kernel=Coulomb(), integration=IntegrationConfig(spherical_degree=2, trainable=True)
+    ),
+    last_attention_degree=1,
+    attention_after_messages=True,
+    direct_updates=True,
 )
 
 
@@ -195,6 +207,7 @@ def _symmetric(config: ModelConfig) -> ModelConfig:
 )
 @hypothesis.given(model_configs(max_degree=2, smooth=True).map(_symmetric))
 @hypothesis.example(_RICH)
+@hypothesis.example(_OF_MULTIPOLES)
 def test_any_network_has_the_symmetries_of_energies_and_forces(config: ModelConfig) -> None:
     with jax.enable_x64(True):
         _check_symmetries(config, 1e-10)
@@ -461,6 +474,24 @@ _BASE = ModelConfig(
             "interactions.1.attention.query.weight",
             (1, 3, 4, 4),
             (2, 3, 4, 4),
+        ),
+        (
+            {"last_attention_degree": 1},
+            "interactions.2.attention.query.weight",
+            (1, 1, 4, 4),
+            (2, 2, 4, 4),
+        ),
+        (
+            {"last_attention_degree": 1},
+            "interactions.2.attention_product.first.weight",
+            None,
+            (2, 2, 4, 4),
+        ),
+        (
+            {"attention_after_messages": True},
+            "interactions.0.attention.query.weight",
+            (1, 1, 4, 4),
+            (1, 3, 4, 4),
         ),
         ({"emulate_attention": True}, "interactions.0.attention.weight", None, (1, 1, 4, 4)),
         ({"combine": "sum"}, "interactions.0.switch", (), None),

@@ -25,10 +25,11 @@ from efa_zoo.models import batches as batches_module
 from efa_zoo.models import checks
 from efa_zoo.models import inference as inference_module
 from efa_zoo.models.batches import plan_batches
-from efa_zoo.models.checks import OutOfRangeWarning, _closest, farthest
+from efa_zoo.models.checks import OutOfRangeWarning
 from efa_zoo.models.energy import energy_and_forces
 from efa_zoo.models.inference import PredictionStream, predict
 from efa_zoo.models.prediction import Prediction
+from efa_zoo.structures.distances import closest, farthest
 from efa_zoo.structures.graph import Graph, Shape, stack
 
 pytestmark = pytest.mark.usefixtures("zoo")
@@ -479,7 +480,7 @@ def test_the_longest_and_shortest_distances_are_found() -> None:
             found, first, second = farthest(points)
             assert found == pytest.approx(distances.max())
             assert distances[first, second] == pytest.approx(distances.max())
-            found, first, second = _closest(points)
+            found, first, second = closest(points)
             shortest = (distances + np.diag([np.inf] * atoms)).min()
             assert found == pytest.approx(shortest)
             if atoms > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import e3x
@@ -13,6 +14,7 @@ import pytest
 from jaxtyping import TypeCheckError
 from symmetry import MOTIONS, assert_close, filled, quick_jit, tensor_kernel
 
+from efa_zoo.attention import TensorIntegration
 from efa_zoo.base.config import ACTIVATIONS, MessagePassingConfig
 from efa_zoo.base.contracts import CONTRACTS
 from efa_zoo.base.errors import ConfigError
@@ -246,6 +248,34 @@ def test_weights_take_the_wanted_dtype(x64: None) -> None:
         filled(Embed, 2, 2, **single),
     ]
     assert {leaf.dtype for leaf in jax.tree.leaves(layers)} == {np.dtype("float32")}
+
+
+def test_a_layer_by_itself_keeps_all_bits_of_its_products() -> None:
+    """Accelerators round factors of float32 unless they are told not to."""
+    proper, scalars = Irreps(1, False), Irreps(0, False)
+    radial, angular = jnp.ones((4, 4, 2)), jnp.ones((4, 4, 4))
+    pairs = PairBasis(radial, angular, None)
+    options = {"basis_degree": 1, "num_radial": 2}
+    of = {irreps: jnp.ones((4, 1, irreps.components, 2)) for irreps in (proper, scalars)}
+    grid = jnp.ones((6, 1, 4, 2))
+    cases: list[tuple[Any, tuple[Any, ...]]] = [
+        *((filled(Dense, irreps, 2, 2), (x,)) for irreps, x in of.items()),
+        *((filled(MLP, irreps, 2, zero_output=False), (x,)) for irreps, x in of.items()),
+        (filled(TensorDense, proper, 2), (of[proper],)),
+        *((filled(MessagePass, irreps, 2, **options), (x, pairs)) for irreps, x in of.items()),
+        (TensorIntegration(proper, proper, 2), (grid, grid, jnp.ones(6))),
+    ]
+    for layer, inputs in cases:
+
+        def scalar(layer: Any, *inputs: Any) -> Any:
+            return jnp.sum(layer(*inputs))
+
+        gradient = eqx.filter_value_and_grad(scalar)
+        program = eqx.filter_jit(gradient).lower(layer, *inputs)
+        products = re.findall(r"stablehlo.dot_general.*", program.as_text())
+        assert products, layer
+        for product in products:
+            assert "precision = [HIGHEST, HIGHEST]" in product, (layer, product)
 
 
 @needs_contracts

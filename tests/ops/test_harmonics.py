@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.integrate import lebedev_rule
 from scipy.special import eval_legendre
+from symmetry import quick_jit
 
 from efa_zoo.ops.harmonics import constant_harmonics, solid_harmonics, spherical_harmonics
 
@@ -30,9 +31,8 @@ def test_equal_those_of_e3x(x64, degree):
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-14)
     solid = jnp.stack(solid_harmonics(r[:, 0], r[:, 1], r[:, 2], degree), axis=-1)
     scale = np.linalg.norm(r, axis=1, keepdims=True) ** degree
-    np.testing.assert_allclose(
-        solid / scale, e3x.so3.solid_harmonics(r, degree) / scale, atol=1e-12
-    )
+    theirs = e3x.so3.solid_harmonics(r, degree)
+    np.testing.assert_allclose(solid / scale, theirs / scale, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("degree", DEGREES)
@@ -66,29 +66,38 @@ def test_derivatives_at_the_poles_are_finite(x64):
     def total(u):
         return sum(spherical_harmonics(u[0], u[1], u[2], 4))
 
+    derivatives = quick_jit(lambda u: (jax.grad(total)(u), jax.hessian(total)(u)))
     for pole in (1.0, -1.0):
-        gradient = jax.grad(total)(jnp.asarray([0.0, 0.0, pole]))
-        hessian = jax.hessian(total)(jnp.asarray([0.0, 0.0, pole]))
-        assert np.isfinite(gradient).all() and np.isfinite(hessian).all()
+        for values in derivatives(jnp.asarray([0.0, 0.0, pole])):
+            assert np.isfinite(values).all()
 
 
-def test_solid_harmonics_are_harmonic_and_homogeneous_polynomials(x64):
-    """Laplace's equation and Euler's r·∇R = l R, and all derivatives at zero."""
+def _solid(r):
+    return jnp.stack(solid_harmonics(r[0], r[1], r[2], 4))
 
-    def solid(r):
-        return jnp.stack(solid_harmonics(r[0], r[1], r[2], 4))
 
-    degrees = np.repeat(np.arange(5), 2 * np.arange(5) + 1)
-    for r in map(jnp.asarray, _vectors(3)):
-        np.testing.assert_allclose(
-            jnp.trace(jax.hessian(solid)(r), axis1=1, axis2=2), 0, atol=1e-12
-        )
-        np.testing.assert_allclose(jax.jacobian(solid)(r) @ r, degrees * solid(r), atol=1e-12)
-    derivative, at = solid, jnp.zeros(3)
-    for order in range(5):
-        values = np.asarray(derivative(at))
-        # At zero nothing is left but the polynomials of this very degree.
+_DEGREES_OF_SOLID = np.repeat(np.arange(5), 2 * np.arange(5) + 1)
+
+
+def test_solid_harmonics_are_harmonic_and_homogeneous(x64):
+    """Laplace's equation, and Euler's r·∇R = l R."""
+    derivatives = quick_jit(lambda r: (_solid(r), jax.jacfwd(_solid)(r), jax.hessian(_solid)(r)))
+    for r in _vectors(3):
+        values, slopes, curvatures = derivatives(r)
+        np.testing.assert_allclose(slopes @ r, _DEGREES_OF_SOLID * values, atol=1e-12)
+        np.testing.assert_allclose(np.trace(curvatures, axis1=1, axis2=2), 0, atol=1e-12)
+
+
+def test_solid_harmonics_have_all_derivatives_at_zero(x64):
+    """Of each order just the polynomials of this very degree have one that is not zero."""
+
+    def derivatives(r):
+        found = [_solid]
+        for _ in range(4):
+            found.append(jax.jacfwd(found[-1]))
+        return [derivative(r) for derivative in found]
+
+    for order, values in enumerate(quick_jit(derivatives)(jnp.zeros(3))):
         assert np.isfinite(values).all()
-        present = values.reshape(25, -1).any(axis=1)
-        np.testing.assert_array_equal(present, degrees == order)
-        derivative = jax.jacfwd(derivative)
+        present = np.asarray(values).reshape(25, -1).any(axis=1)
+        np.testing.assert_array_equal(present, order == _DEGREES_OF_SOLID)

@@ -203,10 +203,11 @@ def test_it_stops_at_the_step_that_breaks_a_limit(
         domain = replace(model.card.domain, min_distance=-limit)
         settings = {"card": replace(model.card, domain=domain)}
     engine = make_engine(model, atoms, config, **settings)
-    assert engine.limits.problem(engine.state, atoms.numbers, 1) is None
+    molecule = check_structure(atoms, model.card, 1, "warn")
+    assert engine.limits.problem(engine.state, molecule) is None
     engine.advance(60)
     assert engine.state.step == first
-    problem = engine.limits.problem(engine.state, atoms.numbers, 1)
+    problem = engine.limits.problem(engine.state, molecule)
     assert problem is not None
     words = {
         "max_force": "expected at most max_force",
@@ -221,6 +222,7 @@ def test_numbers_that_are_not_finite_stop_it(model: efa_zoo.Potential, atoms: At
     engine = make_engine(broken, atoms, DynamicsConfig())
     engine.advance(5)
     assert engine.state.step == 0
-    problem = engine.limits.problem(engine.state, atoms.numbers, 1)
+    molecule = check_structure(atoms, model.card, None, "error")
+    problem = engine.limits.problem(engine.state, molecule)
     assert problem is not None
     assert problem.startswith("forces: atom 0 (N) has [nan, nan, nan], expected finite numbers")

@@ -4,7 +4,15 @@ from data_pipelines.sampling.dimers.making import make_dimers, make_pair
 from data_pipelines.sampling.dimers.settings import (
     TRANSFER_PAIRS,
     UNLABELLED_PAIRS,
+    CloseSettings,
     DimerSettings,
 )
 
-__all__ = ["TRANSFER_PAIRS", "UNLABELLED_PAIRS", "DimerSettings", "make_dimers", "make_pair"]
+__all__ = [
+    "TRANSFER_PAIRS",
+    "UNLABELLED_PAIRS",
+    "CloseSettings",
+    "DimerSettings",
+    "make_dimers",
+    "make_pair",
+]

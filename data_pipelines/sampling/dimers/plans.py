@@ -20,7 +20,7 @@ from data_pipelines.sampling.dimers.settings import (
     DimerSettings,
     Pair,
 )
-from data_pipelines.sampling.monomers import MONOMERS, RelaxedMonomer, distort
+from data_pipelines.sampling.monomers import MONOMERS, RelaxedMonomer, distort, numbers_of
 from data_pipelines.sampling.placement import (
     MAX_SEPARATION,
     closest_contact,
@@ -37,32 +37,55 @@ CURVE_SEPARATIONS = tuple(float(r) for r in np.arange(6.0, MAX_SEPARATION + 0.25
 _CURVE_CONTACTS = (1.0, 1.15, 1.35, 1.6)
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 _TEMPERATURES = (100.0, 600.0)
+
 # First words of a structure's random generator.
-_DIMER, _ISOLATED, _CURVE, _SPLIT_DIMER, _SPLIT_ISOLATED = range(5)
+_DIMER, _ISOLATED, _CURVE, _SPLIT_DIMER, _SPLIT_ISOLATED, FIRST_FREE_WORD = range(6)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A structure before it is labelled."""
+    """A structure before it is labelled.
+
+    Attributes:
+        key: Of the structure, unique in its data set.
+        split: Where it belongs.
+        names: Of the molecules; the second is empty for a lone one.
+        positions: Float64 `[atoms, 3]` in Å of each molecule.
+        separation: Distance of the centres of mass in Å.
+        kind: As of `Structure`.
+        group: As of `Structure`.
+        curve: As of `Structure`.
+    """
 
     key: str
     split: str
     names: Pair
     positions: tuple[np.ndarray, ...]
-    formal_charges: Int32[np.ndarray, " 2"]
-    separation: float
-    contact: float
-    curve: int
+    separation: float = float("nan")
+    kind: str = ""
+    group: str = ""
+    curve: int = -1
 
     @property
-    def group(self) -> str:
+    def formal_charges(self) -> Int32[np.ndarray, " 2"]:
+        """Charges that the molecules should have, in e."""
+        charges = [MONOMERS[name].charge if name else 0 for name in self.names]
+        return np.array(charges, np.int32)
+
+    @property
+    def contact(self) -> float:
+        """Smallest distance of atoms of the two molecules in Å; NaN for a lone one."""
+        return closest_contact(*self.positions) if len(self.positions) == 2 else float("nan")
+
+    @property
+    def pair(self) -> str:
         """The molecules' names joined by a plus sign."""
         return "+".join(name for name in self.names if name)
 
     @property
     def geometries(self) -> tuple[Geometry, ...]:
         """The whole structure and, if it is a dimer in a random geometry, its two fragments."""
-        numbers = [_numbers(name) for name in self.names if name]
+        numbers = [numbers_of(name) for name in self.names if name]
         charges = [int(q) for q in self.formal_charges]
         whole = Geometry(np.concatenate(numbers), np.concatenate(self.positions), int(sum(charges)))
         if len(numbers) == 1 or self.curve >= 0:
@@ -101,39 +124,35 @@ class Plans:
                 key=f"{name}/{i:05d}",
                 split=splits[i],
                 names=(name, ""),
-                positions=(self._distorted(name, rng),),
-                formal_charges=np.array([MONOMERS[name].charge, 0], np.int32),
-                separation=float("nan"),
-                contact=float("nan"),
-                curve=-1,
+                positions=(distorted(self.relaxed[name], rng),),
+                kind=self._kind("isolated"),
             )
 
     def dimers(self, pair: Pair) -> Iterator[Plan]:
         """Dimers of one pair; more of them begin with the same ones."""
         number, count = PAIR_NUMBERS[pair], self.settings.per_pair
         splits = _assign(self._rng(_SPLIT_DIMER, number), count)
-        distances = contact_distances(*(_numbers(name) for name in pair))
+        distances = contact_distances(*(numbers_of(name) for name in pair))
         # Equal charges only repel: nothing is to be learnt from pressing them together.
         wall = 1.0 if MONOMERS[pair[0]].charge * MONOMERS[pair[1]].charge > 0 else 0.8
         for i in range(count):
             rng = self._rng(_DIMER, number, i)
-            first, second = (self._distorted(name, rng) for name in pair)
+            first, second = (distorted(self.relaxed[name], rng) for name in pair)
             direction = random_direction(rng)
             separation = draw_separation(first, second, direction, distances, rng, wall=wall)
-            yield _place(
-                f"{'+'.join(pair)}/{i:05d}",
-                "transfer" if pair in TRANSFER_PAIRS else splits[i],
-                pair,
-                first,
-                second + separation * direction,
-                separation,
-                curve=-1,
+            yield Plan(
+                key=f"{'+'.join(pair)}/{i:05d}",
+                split="transfer" if pair in TRANSFER_PAIRS else splits[i],
+                names=pair,
+                positions=(first, second + separation * direction),
+                separation=separation,
+                kind=self._kind("random"),
             )
 
     def _scans(self) -> Iterator[Plan]:
         for pair in self.settings.pairs:
             number = PAIR_NUMBERS[pair]
-            distances = contact_distances(*(_numbers(name) for name in pair))
+            distances = contact_distances(*(numbers_of(name) for name in pair))
             for i in range(self.settings.curves_per_pair):
                 rng = self._rng(_CURVE, number, i)
                 first, second = (
@@ -149,48 +168,28 @@ class Plans:
                 contact = near[0]
                 outside = [r for r in CURVE_SEPARATIONS if r >= contact]
                 for j, separation in enumerate((*inside, *outside)):
-                    yield _place(
-                        f"curve/{'+'.join(pair)}/{i:03d}/{j:03d}",
-                        "curves",
-                        pair,
-                        first,
-                        second + separation * direction,
-                        separation,
+                    yield Plan(
+                        key=f"curve/{'+'.join(pair)}/{i:03d}/{j:03d}",
+                        split="curves",
+                        names=pair,
+                        positions=(first, second + separation * direction),
+                        separation=separation,
+                        kind=self._kind("scan"),
                         curve=curve,
                     )
 
-    def _distorted(self, name: str, rng: np.random.Generator) -> Float64[np.ndarray, "atoms 3"]:
-        temperature = rng.uniform(*_TEMPERATURES)
-        return distort(self.relaxed[name], temperature, rng) @ random_rotation(rng).T
+    def _kind(self, kind: str) -> str:
+        """The kind, where there are others beside these."""
+        return kind if self.settings.close else ""
+
+
+def distorted(relaxed: RelaxedMonomer, rng: np.random.Generator) -> Float64[np.ndarray, "atoms 3"]:
+    """Draw a molecule at a temperature from 100 to 600 K in a random orientation."""
+    temperature = rng.uniform(*_TEMPERATURES)
+    return distort(relaxed, temperature, rng) @ random_rotation(rng).T
 
 
 _CURVES_APART = 1000
-
-
-def _numbers(name: str) -> Int32[np.ndarray, " atoms"]:
-    return np.array(MONOMERS[name].atomic_numbers, np.int32)
-
-
-def _place(
-    key: str,
-    split: str,
-    pair: Pair,
-    first: Float64[np.ndarray, "m 3"],
-    second: Float64[np.ndarray, "n 3"],
-    separation: float,
-    *,
-    curve: int,
-) -> Plan:
-    return Plan(
-        key=key,
-        split=split,
-        names=pair,
-        positions=(first, second),
-        formal_charges=np.array([MONOMERS[name].charge for name in pair], np.int32),
-        separation=separation,
-        contact=closest_contact(first, second),
-        curve=curve,
-    )
 
 
 def _assign(rng: np.random.Generator, count: int) -> list[str]:

@@ -37,6 +37,38 @@ MONOMER_NUMBERS = {name: number for number, name in enumerate(MONOMERS)}
 
 
 @dataclass(frozen=True)
+class CloseSettings:
+    """What to build besides random dimers: mostly what is bonded, or pressed together.
+
+    Attributes:
+        contacts: Dimers of each pair in random orientations whose closest atoms stand at 0.6 to 1.2
+            contact distances.
+        bonds: Dimers of each pair in which a hydrogen points to N, O, F or Cl at 0.6 to 1.3 contact
+            distances.
+        transfers: Dimers of each pair with a proton on its way from N, O, F or Cl to N, O, F or Cl.
+        far: Dimers of each pair 6 to 15 Å apart.
+        explorations: Dimers of each pair that are relaxed and let move; half of them start from a
+            hydrogen bond where there can be one, a quarter from a proton on its way.
+        points: Geometries of each relaxation.
+        stretches: Minima of each relaxation with their molecules pushed together or pulled apart.
+        snapshots: Geometries of each trajectory.
+        interval: Steps of 1 fs between snapshots.
+        temperatures: Lowest and highest of the trajectories in K.
+    """
+
+    contacts: int = 40
+    bonds: int = 60
+    transfers: int = 100
+    far: int = 30
+    explorations: int = 6
+    points: int = 14
+    stretches: int = 8
+    snapshots: int = 10
+    interval: int = 12
+    temperatures: tuple[float, float] = (150.0, 600.0)
+
+
+@dataclass(frozen=True)
 class DimerSettings:
     """What to build.
 
@@ -47,6 +79,7 @@ class DimerSettings:
         curves_per_pair: Rigid scans of each pair, in random orientations.
         seed: Of everything random.
         time_limit: Seconds for the labels of one structure.
+        close: What else to build; None for nothing.
     """
 
     monomers: tuple[str, ...] = tuple(MONOMERS)
@@ -55,6 +88,7 @@ class DimerSettings:
     curves_per_pair: int = 2
     seed: int = 0
     time_limit: float = 30.0
+    close: CloseSettings | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.monomers if name not in MONOMERS]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from efa_zoo.analysis.evaluation.long_range import long_range_errors
+from efa_zoo.analysis.evaluation.long_range import LongRange, long_range_errors
 from efa_zoo.analysis.evaluation.predictions import predict_structures
 from efa_zoo.analysis.evaluation.result import Evaluation
 from efa_zoo.analysis.evaluation.statistics import element_errors, part_errors
@@ -59,14 +59,14 @@ def evaluate(
     )
     scans = found.get("curves", [])
     test = found.get("test", [])
-    long_range = {}
+    found_far = LongRange({}, {}, {})
     # Scans of two molecules are judged by their interaction energies.
     if scans and scans[0].pair and test:
-        long_range = long_range_errors(potential, test, scans)
+        found_far = long_range_errors(potential, test, scans)
         del found["curves"]
     by_part, by_element = {}, {}
     for split, structures in found.items():
         predictions = predict_structures(potential, structures)
         by_part[split] = part_errors(structures, predictions)
         by_element[split] = element_errors(structures, predictions)
-    return Evaluation(potential.card.name, by_part, long_range, by_element)
+    return Evaluation(potential.card.name, by_part, elements=by_element, **found_far._asdict())

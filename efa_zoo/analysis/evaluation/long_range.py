@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,10 +26,25 @@ _POWERS = (1, 2, 3, 4, 5, 6)
 CHARGES = ("two neutral", "charged and neutral", "two charged")
 
 
+#: Bins of separation (Å), from contact to where scans end.
+_BINS = ((0.0, 4.0), (4.0, 6.0), (6.0, 8.0), (8.0, 11.0), (11.0, 15.0))
+
+#: Interactions weaker than this (eV) have no sign to be wrong, and no power to be fitted.
+_WEAK = 1e-3
+
+
+class LongRange(NamedTuple):
+    """What `Evaluation` says of the interactions of two molecules; see there."""
+
+    long_range: dict[str, dict[str, float]]
+    interactions: dict[str, dict[str, dict[str, float]]]
+    tails: dict[str, dict[str, float]]
+
+
 def long_range_errors(
     potential: Potential, test: Sequence[Structure], curves: Sequence[Structure]
-) -> dict[str, dict[str, float]]:
-    """Errors of interaction energies, and of their fits by inverse powers along rigid scans.
+) -> LongRange:
+    """Compute errors of interaction energies, and of their tails along rigid scans.
 
     Args:
         potential: the model.
@@ -37,20 +52,25 @@ def long_range_errors(
         curves: points of rigid scans.
 
     Returns:
-        `Evaluation.long_range`, of what there is in the range only.
+        Tables of what there is only.
     """
     low, high = _LONG_RANGE
-    chosen = [s for s in test if low <= s.separation <= high]
-    label = np.asarray([s.interaction_energy for s in chosen])
-    error = _interaction_energies(potential, chosen) - label
-    charged = np.asarray([np.count_nonzero(s.formal_charges) for s in chosen])
+    pairs = [s for s in test if s.separation <= high]
+    separation = np.asarray([s.separation for s in pairs])
+    label = np.asarray([s.interaction_energy for s in pairs])
+    model = _interaction_energies(potential, pairs)
+    charged = np.asarray([_charged(s) for s in pairs])
     parts = {"all": charged >= 0} | {name: charged == i for i, name in enumerate(CHARGES)}
-    table = {}
+    table, bins = {}, {}
     for name, members in parts.items():
-        if not members.any():
-            continue
-        rms, rmse = (float(np.sqrt((x[members] ** 2).mean())) for x in (label, error))
-        table[name] = {"count": int(members.sum()), "rms": rms, "rmse": rmse, "ratio": rmse / rms}
+        distant = members & (separation >= low)
+        if distant.any():
+            table[name] = _shares(label[distant], model[distant])
+        for start, end in _BINS if name != "all" else ():
+            inside = members & (start <= separation) & (separation < end)
+            if inside.any():
+                row = _shares(label[inside], model[inside])
+                bins.setdefault(name, {})[f"{start:g} to {end:g} Å"] = row
 
     scans: dict[int, list[Structure]] = defaultdict(list)
     for s in curves:
@@ -58,20 +78,63 @@ def long_range_errors(
             scans[s.curve].append(s)
     whole = [s for scan in scans.values() if len(scan) > len(_POWERS) for s in scan]
     if not whole:
-        return table
-    predicted = _interaction_energies(potential, whole)
-    pairs = _group(whole, predicted, lambda s: s.curve)
-    coefficients = [
-        (
-            fit_inverse_powers(r, [s.interaction_energy for s in scan]),
-            fit_inverse_powers(r, energies),
-        )
-        for scan, energies in pairs
-        for r in [[s.separation for s in scan]]
-    ]
+        return LongRange(table, bins, {})
+    found = _group(whole, _interaction_energies(potential, whole), lambda s: s.curve)
+    coefficients = []
+    powers: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for scan, energies in found:
+        r, labels = [s.separation for s in scan], [s.interaction_energy for s in scan]
+        coefficients.append((fit_inverse_powers(r, labels), fit_inverse_powers(r, energies)))
+        if min(map(abs, labels)) > _WEAK and np.ptp(np.sign(labels)) == 0:
+            both = tail_power(r, labels), tail_power(r, energies)
+            powers[CHARGES[_charged(scan[0])]].append(both)
     labels, models = (np.asarray(column).ravel() for column in zip(*coefficients, strict=True))
     correlation = float(np.corrcoef(labels, models)[0, 1])
-    return table | {"scans": {"count": len(coefficients), "correlation": correlation}}
+    table["scans"] = {"count": len(coefficients), "correlation": correlation}
+    tails = {}
+    for name in CHARGES:
+        if name in powers:
+            of_label, of_model = np.asarray(powers[name]).T
+            whole_curves = np.isfinite(of_model)
+            tails[name] = {
+                "count": len(of_label),
+                "changes_sign": int(np.sum(~whole_curves)),
+                "label": float(np.median(of_label)),
+            }
+            if whole_curves.any():
+                tails[name]["model"] = float(np.median(of_model[whole_curves]))
+    return LongRange(table, bins, tails)
+
+
+def _charged(structure: Structure) -> int:
+    """Number of charged members of a pair."""
+    return int(np.count_nonzero(structure.formal_charges))
+
+
+def _shares(label: np.ndarray, model: np.ndarray) -> dict[str, float]:
+    """Root mean squares of labels and errors, their ratio, and the share of wrong signs."""
+    rms, rmse = (float(np.sqrt((x**2).mean())) for x in (label, model - label))
+    strong = np.abs(label) > _WEAK
+    wrong = np.sign(label[strong]) != np.sign(model[strong])
+    row = {"count": len(label), "rms": rms, "rmse": rmse, "ratio": rmse / rms}
+    return row | ({"wrong_sign": float(wrong.mean())} if strong.any() else {})
+
+
+def tail_power(separations: ArrayLike, energies: ArrayLike) -> float:
+    """Fit the power n of E = c r^n to a curve, by least squares of the logarithms.
+
+    Args:
+        separations: in Å.
+        energies: in eV.
+
+    Returns:
+        The power, such as -1 for two charges; NaN where the energies have several signs.
+    """
+    values = np.asarray(energies, dtype=np.float64)
+    if not (np.all(values > 0) or np.all(values < 0)):
+        return float("nan")
+    logarithms = np.log(np.asarray(separations, dtype=np.float64))
+    return float(np.polyfit(logarithms, np.log(np.abs(values)), 1)[0])
 
 
 def _group(

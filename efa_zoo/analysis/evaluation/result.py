@@ -21,10 +21,16 @@ class Evaluation:
             `energy_mae`, `energy_rmse` (eV), `force_mae`, `force_rmse` (eV/Å). A file is one split.
         long_range: interaction energies at separations of 6 to 15 Å, for `all` pairs and by the
             charges of the two: `count`, root mean square of the label and of the error (`rms`,
-            `rmse`, eV) and their `ratio`; in `scans` the number of rigid scans and the
-            `correlation` between model and label of the coefficients of Σ c_n r^-n, n = 1…6.
-            Without pairs of a kind, or scans of more than six points, in the range, there is no
-            such entry; all is empty where the data have no scans of two molecules.
+            `rmse`, eV), their `ratio`, and of interactions above 1 meV the share of `wrong_sign`;
+            in `scans` the number of rigid scans and the `correlation` between model and label of
+            the coefficients of Σ c_n r^-n, n = 1…6. Without pairs of a kind, or scans of more than
+            six points, in the range, there is no such entry; all is empty where the data have no
+            scans of two molecules.
+        interactions: the same numbers for pairs by the charges of the two, then by bins of
+            separation, from contact on.
+        tails: by the charges of the two, `count` of the scans that stay above 1 meV, of how many
+            the model's energy `changes_sign`, and medians of the power n of c r^n that fits the
+            others, of `label` and `model`.
         elements: split, then symbol of an element, then `count` of its atoms, `force_mae` and
             `force_rmse` (eV/Å).
     """
@@ -32,11 +38,18 @@ class Evaluation:
     name: str
     splits: Mapping[str, Mapping[str, Mapping[str, float]]]
     long_range: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    interactions: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    tails: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     elements: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, JSON]:
         """Plain numbers in nested dictionaries, for JSON and for the card."""
-        rest = {"long_range": self.long_range, "elements": self.elements}
+        rest = {
+            "long_range": self.long_range,
+            "interactions": self.interactions,
+            "tails": self.tails,
+            "elements": self.elements,
+        }
         return {**self.splits, **{name: table for name, table in rest.items() if table}}
 
     def __str__(self) -> str:
@@ -63,19 +76,28 @@ class Evaluation:
         if self.long_range:
             lines.append(
                 f"{'interaction at 6 to 15 Å':28}{'structures':>11}{'RMS':>12}{'RMSE':>9}"
-                f"{'ratio':>12}"
+                f"{'ratio':>12}{'wrong sign':>12}"
             )
             for part in ("all", *CHARGES):
                 if (row := self.long_range.get(part)) is None:
                     continue
-                label = part if part == "all" else f"  {part}"
-                lines.append(
-                    f"{label:28}{row['count']:11.0f}{1e3 * row['rms']:12.2f}"
-                    f"{1e3 * row['rmse']:9.2f}{100 * row['ratio']:11.1f}%"
-                )
+                rows = {part if part == "all" else f"  {part}": row}
+                rows |= {f"    {name}": r for name, r in self.interactions.get(part, {}).items()}
+                for label, row in rows.items():
+                    wrong = f"{100 * row['wrong_sign']:11.1f}%" if "wrong_sign" in row else ""
+                    lines.append(
+                        f"{label:28}{row['count']:11.0f}{1e3 * row['rms']:12.2f}"
+                        f"{1e3 * row['rmse']:9.2f}{100 * row['ratio']:11.1f}%{wrong}"
+                    )
             if (scans := self.long_range.get("scans")) is not None:
                 lines.append(
                     "coefficients of Σ c_n r^-n (n = 1 to 6): Pearson correlation "
                     f"{scans['correlation']:.3f} over {scans['count']:.0f} scans"
                 )
+        for part, row in self.tails.items():
+            model = f"r^{row['model']:.2f}" if "model" in row else "none"
+            lines.append(
+                f"tail of {part}: {model}, label r^{row['label']:.2f} ({row['count']:.0f} scans, "
+                f"{row['changes_sign']:.0f} change sign)"
+            )
         return "\n".join(lines)

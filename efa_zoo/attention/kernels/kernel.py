@@ -7,7 +7,9 @@ import abc
 import equinox as eqx
 from jaxtyping import Array, Float
 
-__all__ = ["Kernel"]
+from efa_zoo.base.contracts import contract
+
+__all__ = ["Kernel", "PeriodicKernel", "along"]
 
 
 class Kernel(eqx.Module):
@@ -31,9 +33,30 @@ class Kernel(eqx.Module):
         return self.parameters.shape[0]
 
     @abc.abstractmethod
+    def factors(self) -> tuple[Float[Array, " size"], Float[Array, " size"]]:
+        """Constant factors of even and of odd degrees, one for each function.
+
+        Attention multiplies them into the query, which is cheaper than into all pairs of atoms.
+        """
+
+    @abc.abstractmethod
+    def functions(
+        self, squared_distances: Float[Array, "*shape"], degree: int
+    ) -> tuple[Float[Array, "size *shape"], ...]:
+        """Radial functions without these factors.
+
+        Args:
+            squared_distances: r² in Å².
+            degree: largest degree L.
+
+        Returns:
+            One array per degree.
+        """
+
+    @contract
     def fields(
         self, squared_distances: Float[Array, "*shape"], degree: int
-    ) -> tuple[Float[Array, "{self.size} *shape"], ...]:
+    ) -> tuple[Float[Array, "size *shape"], ...]:
         """Radial functions f_0 … f_L of all frequencies.
 
         Args:
@@ -42,4 +65,34 @@ class Kernel(eqx.Module):
 
         Returns:
             One array per degree, in Å^-l for waves and in Å^-(2l+1) for Coulomb's law.
+        """
+        factors = [along(x, squared_distances) for x in self.factors()]
+        functions = self.functions(squared_distances, degree)
+        return tuple(factors[l % 2] * function for l, function in enumerate(functions))
+
+
+def along(parameters: Float[Array, " size"], array: Float[Array, "*shape"]) -> Array:
+    """Parameters with as many axes after their own as an array has."""
+    return parameters.reshape(-1, *(1 for _ in array.shape))
+
+
+class PeriodicKernel(Kernel):
+    """A kernel that can be summed over the images of a cell, because it has a Fourier transform.
+
+    With lattice vectors L, the cell's volume V and reciprocal vectors G,
+    Σ_L i^l f_l(|r+L|²) R_lm(r+L) = 1/V Σ_G K_l(|G|) Y_lm(G/|G|) exp(iG·r).
+    """
+
+    @abc.abstractmethod
+    def transform(
+        self, wave_numbers: Float[Array, " waves"], degree: int
+    ) -> tuple[Float[Array, "{self.size} waves"], ...]:
+        """Fourier transforms K_0 … K_L of all frequencies.
+
+        Args:
+            wave_numbers: k = |G| >= 0 in 1/Å.
+            degree: largest degree L.
+
+        Returns:
+            One array per degree, for l > 0 zero at k = 0.
         """

@@ -7,7 +7,7 @@ import typing
 from dataclasses import dataclass
 from typing import Literal
 
-from efa_zoo.base.config.kernels import KernelConfig, Waves
+from efa_zoo.base.config.kernels import Coulomb, KernelConfig, Waves, WindowedWaves
 from efa_zoo.base.config.tables import check, check_choice, check_positive, check_size
 
 __all__ = [
@@ -200,10 +200,18 @@ class AttentionConfig:
             )
         if self.evaluation == "quadrature":
             check(
-                isinstance(self.kernel, Waves),
+                not isinstance(self.kernel, WindowedWaves),
                 "evaluation",
                 self.evaluation,
-                f'"exact" or "auto", because there is no quadrature for {self.kernel.kind}',
+                '"exact" or "auto", because a window cannot be told from an atom and a direction '
+                "alone, as the phase of a wave can",
+            )
+            check(
+                not (isinstance(self.kernel, Coulomb) and self.kernel.trainable),
+                "evaluation",
+                self.evaluation,
+                '"exact" or "auto", because the waves of a quadrature are chosen for constant '
+                "widths",
             )
 
 
@@ -220,8 +228,13 @@ class ModelConfig:
         attention_iterations: blocks that attend, counted from 0; None means all.
         attention_degree: largest degree of the features that attention sees in all but the last
             block, at least 0; None takes them as they are.
-        attention_pseudotensors: whether attention sees pseudotensors in all but the last block,
-            None takes the features as they are.
+        last_attention_degree: largest degree of the features that attention of the last block sees,
+            at least 0. Above 0, what it attends to is also multiplied with these features to
+            scalars, as dipoles are with a field.
+        attention_pseudotensors: whether attention sees pseudotensors where it sees more than
+            scalars, None takes the features as they are.
+        attention_after_messages: attention sees the features with the messages of the same block;
+            that of the first block then knows more of an atom than its element.
         emulate_attention: a dense layer in place of attention (ablation of the paper).
         combine: "switch" weighs local and global updates by a trainable constant, "sum" adds.
         direct_updates: messages and attended features reach the next block also past the
@@ -230,6 +243,14 @@ class ModelConfig:
         residual_mlps: number of residual perceptrons after each block, at least 0.
         self_interaction: tensor product of the features with themselves after each block.
         dipole_embedding: atomic dipoles are the initial features of degree 1.
+        charge_embedding: the total charge is an input, spread over the atoms by their elements.
+        spin_embedding: the number of unpaired electrons is an input, likewise.
+        atomic_charges: charges of the atoms, which add up to the total charge, and the dipole
+            moment that they make are outputs.
+        atomic_dipoles: dipoles of the atoms, from features of degree 1, add to the dipole moment;
+            needs `atomic_charges`, two iterations and messages of degree 1.
+        repulsion: screened nuclei repel each other at distances shorter than bonds, whatever is
+            learned.
         zero_output: last layers start at zero, so that a new network predicts zero.
     """
 
@@ -240,13 +261,20 @@ class ModelConfig:
     attention: AttentionConfig | None = None
     attention_iterations: tuple[int, ...] | None = None
     attention_degree: int | None = None
+    last_attention_degree: int = 0
     attention_pseudotensors: bool | None = None
+    attention_after_messages: bool = False
     emulate_attention: bool = False
     combine: Literal["switch", "sum"] = "switch"
     direct_updates: bool = False
     residual_mlps: int = 0
     self_interaction: bool = False
     dipole_embedding: bool = False
+    charge_embedding: bool = False
+    spin_embedding: bool = False
+    atomic_charges: bool = False
+    atomic_dipoles: bool = False
+    repulsion: bool = False
     zero_output: bool = True
 
     def __post_init__(self) -> None:
@@ -259,6 +287,13 @@ class ModelConfig:
             "1 to 118",
         )
         check_size("residual_mlps", self.residual_mlps, 0, _MAX_BLOCKS)
+        if self.atomic_dipoles:
+            check(
+                self.atomic_charges and self.iterations > 1 and self.message_passing.degree > 0,
+                "atomic_dipoles",
+                self.atomic_dipoles,
+                "false, or atomic_charges, at least two iterations and messages of degree 1",
+            )
         check_choice("combine", self.combine, ("switch", "sum"))
         if self.attention is None:
             for field in ("attention_iterations", "attention_degree", "attention_pseudotensors"):
@@ -274,13 +309,22 @@ class ModelConfig:
                 self.emulate_attention,
                 "false, because the model has no attention to emulate",
             )
-        elif self.attention.query_key_features is None and not self.emulate_attention:
+        if self.attention is None or self.emulate_attention:
+            for field in ("last_attention_degree", "attention_after_messages"):
+                check(
+                    not getattr(self, field),
+                    field,
+                    getattr(self, field),
+                    "none, because the model has no attention",
+                )
+        elif self.attention.query_key_features is None:
             check(
                 self.features % 2 == 0,
                 "features",
                 self.features,
                 "an even number, because query and key take it",
             )
+        check_size("last_attention_degree", self.last_attention_degree, 0, _MAX_DEGREE)
         if self.attention_degree is not None:
             check_size("attention_degree", self.attention_degree, 0, _MAX_DEGREE)
         if self.attention_iterations is not None:

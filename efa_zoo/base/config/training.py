@@ -29,8 +29,10 @@ class TrainingConfig:
             switches it off.
         energy_weight: weight of the energy term, at least 0.
         force_weight: weight of the force term, at least 0; above 0 where `energy_weight` is 0.
+        charge_weight: weight of the term of atomic charges, at least 0.
+        dipole_weight: weight of the term of dipole moments, at least 0.
         loss: "huber" (of `huber_delta`) or "squared".
-        huber_delta: width in units of the residual, eV and eV/Å, above 0.
+        huber_delta: width in units of the residual (eV, eV/Å, e, e·Å), above 0.
         isolated_share: share of the molecules of an epoch that are isolated ones, every kind
             equally often, by repeating them, 0 to below 1; 0 takes the data as they are.
             Interaction energies are differences to isolated molecules, of which data sets of pairs
@@ -56,6 +58,8 @@ class TrainingConfig:
     average_decay: float = 0.999
     energy_weight: float = 1.0
     force_weight: float = 1.0
+    charge_weight: float = 0.0
+    dipole_weight: float = 0.0
     loss: Literal["huber", "squared"] = "huber"
     huber_delta: float = 0.05
     isolated_share: float = 0.0
@@ -73,7 +77,13 @@ class TrainingConfig:
         check(self.warmup_steps < self.steps, "warmup_steps", self.warmup_steps, "fewer than steps")
         for field in ("learning_rate", "clip_norm", "huber_delta"):
             check_positive(field, getattr(self, field))
-        for field in ("weight_decay", "energy_weight", "force_weight"):
+        for field in (
+            "weight_decay",
+            "energy_weight",
+            "force_weight",
+            "charge_weight",
+            "dipole_weight",
+        ):
             check_at_least(field, getattr(self, field), 0)
         check(
             self.energy_weight + self.force_weight > 0,

@@ -7,6 +7,7 @@ two other contractions of the same three arrays: the three operations are transp
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import jax
@@ -38,17 +39,17 @@ class PathSegments:
     def __repr__(self) -> str:
         return f"<{len(self.paths)} paths>"
 
-    @property
+    @functools.cached_property
     def num_components(self) -> int:
         """Number of components of all paths."""
         return sum(size for _, _, size in self.paths)
 
-    @property
+    @functools.cached_property
     def path_of_component(self) -> np.ndarray:
         """The path of every component."""
         return np.repeat(*np.asarray([(path, size) for path, _, size in self.paths], np.int32).T)
 
-    @property
+    @functools.cached_property
     def output_of_component(self) -> np.ndarray:
         """The component of the result that every component is added to."""
         parts = [np.arange(start, start + size) for _, start, size in self.paths]

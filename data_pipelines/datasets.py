@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from data_pipelines.files.storage import from_example
 from data_pipelines.location import data_directory
 from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError
+from efa_zoo.base.files import FolderInUse, locked
 
 _logger = logging.getLogger(__name__)
 
@@ -116,9 +118,10 @@ def prepare(
             builder = builder_class(
                 config=config, data_dir=str(root), file_format=_FILE_FORMAT, **options
             )
-            builder.download_and_prepare(
-                download_config=tfds.download.DownloadConfig(download_mode=mode),
-            )
+            with _alone(Path(builder.data_path).parent):
+                builder.download_and_prepare(
+                    download_config=tfds.download.DownloadConfig(download_mode=mode),
+                )
     finally:
         tfds.enable_progress_bar()
     sizes = {split: info.num_examples for split, info in builder.info.splits.items()}
@@ -127,6 +130,24 @@ def prepare(
         "%s/%s at %s: %s, %.0f s", builder.name, config.name, builder.data_path, sizes, seconds
     )
     return Path(builder.data_path)
+
+
+@contextlib.contextmanager
+def _alone(place: Path) -> Generator[None]:
+    """Let one process at a time build a data set, and remove what killed ones have left."""
+    made = [folder for folder in (place, *place.parents) if not folder.exists()]
+    place.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(place):
+            for left_over in place.glob("incomplete.*"):
+                shutil.rmtree(left_over, ignore_errors=True)
+            yield
+    except FolderInUse as error:
+        raise DataError(f"{place}: {error} builds this data set, expected to be alone") from None
+    finally:
+        with contextlib.suppress(OSError):  # folders that hold something stay
+            for folder in made:
+                folder.rmdir()
 
 
 @contextlib.contextmanager

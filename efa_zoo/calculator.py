@@ -14,6 +14,7 @@ from ase.calculators.calculator import Calculator, Parameters, all_changes
 from numpy.typing import DTypeLike
 
 from efa_zoo.base.errors import InputError
+from efa_zoo.base.interrupts import forbid_fork, require_no_fork
 from efa_zoo.models.checks import OutOfRange, as_float_dtype, as_out_of_range, check_structure
 from efa_zoo.models.energy import energy_and_forces
 from efa_zoo.models.hub.registry import load
@@ -51,8 +52,8 @@ class EFACalculator(Calculator):
 
     #: Charges of the atoms and the dipole moment too, if the model has them.
     implemented_properties: list[str] = ["energy", "free_energy", "forces", "energies"]  # noqa: RUF012
-    #: A molecule has no cell, and neither initial charges nor magnetic moments are inputs.
-    ignored_changes: set[str] = {"cell", "initial_charges", "initial_magmoms"}  # noqa: RUF012
+    #: A molecule has no cell; charges and magnetic moments of the atoms are checked.
+    ignored_changes: set[str] = {"cell"}  # noqa: RUF012
     discard_results_on_any_change = True
 
     potential: Potential
@@ -75,7 +76,7 @@ class EFACalculator(Calculator):
         Args:
             model: a loaded model, or what `efa_zoo.load` takes.
             charge: total charge in units of e. None takes `atoms.info["charge"]` of the atoms that
-                are computed; without it, 0 if the model knows no other charge.
+                are computed; without it, it is 0, which is logged.
             multiplicity: 2S + 1. None takes `atoms.info["spin"]`; without it, the lowest.
             dtype: floating-point type to compute in, float64 or float32. JAX's global settings
                 are neither needed nor changed.
@@ -162,7 +163,9 @@ class EFACalculator(Calculator):
         Raises:
             InputError: the structure is periodic, invalid or outside what the model knows, or the
                 model gives no finite numbers for it. No results are left behind then.
+            ForkError: the process was forked after a model was loaded.
         """
+        require_no_fork()
         atoms = self.atoms if atoms is None else atoms
         self.reset()
         if atoms is None:
@@ -203,6 +206,8 @@ class EFACalculator(Calculator):
         return vars(self) | {"potential": _convert(self.potential, np.asarray)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        require_no_fork()
+        forbid_fork()
         vars(self).update(state)
         with jax.enable_x64(self._dtype == np.float64):
             self.potential = _convert(self.potential, jnp.asarray)

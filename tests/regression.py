@@ -12,6 +12,7 @@ import numpy as np
 
 from efa_zoo.base.config import ModelConfig
 from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.models.outputs import Outputs
 from efa_zoo.structures.graph import Graph, stack
 from efa_zoo.training import Batch
 
@@ -25,12 +26,12 @@ class SmallModel(eqx.Module):
     bias: jax.Array
     config: ModelConfig = eqx.field(static=True)
 
-    def __call__(self, graph: Graph) -> jax.Array:
+    def __call__(self, graph: Graph) -> Outputs:
         numbers, positions = jnp.asarray(graph.atomic_numbers), jnp.asarray(graph.positions)
         squares = jnp.sum(positions**2, axis=-1)
         inputs = jnp.stack([squares, numbers.astype(squares.dtype)], axis=-1)
         energies = jnp.sum(jnp.tanh(inputs @ self.matrix[0] + self.bias), axis=-1)
-        return jnp.where(graph.atom_mask, energies, 0)
+        return Outputs(atomic_energies=jnp.where(graph.atom_mask, energies, 0))
 
 
 def small_model(seed: int = 0) -> EnergyModel:

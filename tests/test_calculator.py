@@ -185,17 +185,22 @@ def test_unchanged_atoms_are_not_computed_again(
     monkeypatch.setattr(calculator_module, "_evaluate", None)
     atoms.get_potential_energy()
     atoms.cell = [20.0, 20.0, 20.0]
-    atoms.set_initial_charges(np.ones(len(atoms)))
     atoms.get_potential_energies()
+
+
+def test_charges_of_atoms_are_checked_and_not_hidden_by_the_last_result(atoms: Atoms) -> None:
+    atoms.get_potential_energy()
+    atoms.set_initial_charges(np.ones(len(atoms)))
+    with pytest.raises(InputError, match="initial charges add up to"):
+        atoms.get_potential_energy()
 
 
 def test_the_charge_is_taken_from_the_argument_or_the_atoms(model: efa_zoo.Potential) -> None:
     atoms = water()
     atoms.calc = EFACalculator(model)
-    with pytest.raises(InputError, match="charge: not given, but toy knows"):
-        atoms.get_potential_energy()
-    atoms.calc = EFACalculator(model, charge=0)
     energy = atoms.get_potential_energy()
+    atoms.calc = EFACalculator(model, charge=0)
+    assert atoms.get_potential_energy() == energy
     atoms.calc = EFACalculator(model)
     atoms.info["charge"] = 0
     assert atoms.get_potential_energy() == energy

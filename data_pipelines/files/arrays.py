@@ -17,10 +17,16 @@ from data_pipelines.files.entries import (
     needs,
     text,
 )
-from data_pipelines.files.options import FileOptions
+from data_pipelines.files.options import CHARGE_KEY, FileOptions
 from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError
 from efa_zoo.base.files import replacing
+
+_LARGE = 1_000_000_000
+"""Bytes from which an HDF5 data set must be there, and not only be said to be."""
+
+_MAX_COMPRESSION = 2000
+"""Of stored data; the formats that HDF5 knows reach 1,032."""
 
 SPLIT_KEY = "split"
 """Array of the names of the structures' splits."""
@@ -138,7 +144,9 @@ def _block_entries(
     molecular_dipoles = rows("molecular dipole", options.molecular_dipole_key, (3,))
     groups = rows("group", options.group_key, scalar)
     splits = rows("split", split_key, scalar)
-    if options.charge is None:
+    if options.charge is None and options.charge_key == CHARGE_KEY and CHARGE_KEY not in arrays:
+        charges = [None] * count
+    elif options.charge is None:
         charges = rows("charge", options.charge_key, scalar, (1,))
     else:
         charges = [options.charge] * count
@@ -178,14 +186,13 @@ def _blocks(path: Path, positions_key: str) -> Iterator[tuple[str, Mapping[str, 
         if path.suffix == ".npz":
             # Without pickles: a file of data must not be able to run code.
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                yield "", {name: file[name] for name in file.files}
+                yield "", _Lazy(path, file, file.files)
         else:
             yield from _hdf5_blocks(path, positions_key)
     except DataError:
         raise
     except Exception as error:  # whatever a damaged archive makes its reader stumble over
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: cannot read arrays from this file ({reason})") from error
+        raise _unreadable(path, error) from error
 
 
 def _hdf5_blocks(path: Path, positions_key: str) -> Iterator[tuple[str, Mapping[str, np.ndarray]]]:
@@ -198,11 +205,71 @@ def _hdf5_blocks(path: Path, positions_key: str) -> Iterator[tuple[str, Mapping[
         file.visit(names.append)
         for name in names:
             group = file[name] if name else file
-            if isinstance(group, h5py.Group) and positions_key in group:
-                datasets: list[str] = []
-                group.visititems(
-                    lambda key, item, seen=datasets: (
-                        seen.append(key) if isinstance(item, h5py.Dataset) else None
-                    )
+            if not isinstance(group, h5py.Group) or positions_key not in group:
+                continue
+            datasets: list[str] = []
+            group.visititems(
+                lambda key, item, seen=datasets: (
+                    seen.append(key) if isinstance(item, h5py.Dataset) else None
                 )
-                yield name, {key: np.asarray(group[key]) for key in datasets}
+            )
+            # What links lead to in other files is not visited, and named here to be refused.
+            links = [str(k) for k in group if k not in datasets and _is_link(group, str(k))]
+            yield name, _Lazy(path, _Datasets(group), [*datasets, *links])
+
+
+def _is_link(group: Any, key: str) -> bool:
+    import h5py
+
+    return isinstance(group.get(key, getlink=True), h5py.ExternalLink)
+
+
+class _Datasets:
+    """The data sets of an HDF5 group, those alone that lie in the file."""
+
+    def __init__(self, group: Any) -> None:
+        self.group = group
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        if _is_link(self.group, key):
+            raise DataError(f"{key}: is a link to another file, expected all data in this one")
+        dataset = self.group[key]
+        if dataset.external or dataset.is_virtual:
+            raise DataError(f"{key}: lies outside of the file, expected all data in this one")
+        stored = dataset.id.get_storage_size()
+        if dataset.nbytes > _LARGE and dataset.nbytes > _MAX_COMPRESSION * stored:
+            raise DataError(
+                f"{key}: has {dataset.nbytes:.3g} bytes, of which the file holds {stored}"
+            )
+        return np.asarray(dataset)
+
+
+class _Lazy(Mapping[str, np.ndarray]):
+    """Arrays that are read when they are asked for; what nobody asks for costs nothing."""
+
+    def __init__(self, path: Path, source: Any, keys: Sequence[str]) -> None:
+        self.path, self.source, self.keys_there = path, source, list(keys)
+        self.read: dict[str, np.ndarray] = {}
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        if key not in self.keys_there:
+            raise KeyError(key)
+        if key not in self.read:
+            try:
+                self.read[key] = np.asarray(self.source[key])
+            except DataError:
+                raise
+            except Exception as error:  # whatever a damaged archive makes its reader stumble over
+                raise _unreadable(self.path, error) from error
+        return self.read[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys_there)
+
+    def __len__(self) -> int:
+        return len(self.keys_there)
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return DataError(f"{path}: cannot read arrays from this file ({reason})")

@@ -17,6 +17,11 @@ from efa_zoo.structures.elements import SYMBOLS
 
 _SAME_PLACE = 0.1  # Å, as in the checks of structures to predict
 
+# What no structure has, so that a file says something else: all electrons of the heaviest element
+# have -1.5e6 eV, and positions are relative to the centre of the structure.
+_MAX_ENERGY_PER_ATOM, _MAX_FORCE, _MAX_EXTENT = 1e7, 1e6, 1e4  # eV, eV/Å, Å
+_MAX_CHARGE = 10_000  # e
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -52,7 +57,7 @@ def to_structure(entry: Entry, options: FileOptions) -> Structure:
     atoms, factors = len(numbers), options.factors
     positions = _floats("positions", entry.positions, (atoms, 3), factors["positions"])
     _check_places(positions)
-    charge = _charge(entry.charge)
+    charge = 0 if entry.charge is None else _charge(entry.charge)
 
     def optional(key: str | None, given: Any, shape: tuple[int, ...], unit: float) -> Any:
         return None if given is None else _floats(str(key), given, shape, unit)
@@ -65,8 +70,10 @@ def to_structure(entry: Entry, options: FileOptions) -> Structure:
     return Structure(
         atomic_numbers=numbers,
         positions=positions,
-        energy=float(_floats(options.energy_key, energy, (), factors["energy"])),
-        forces=_floats(options.forces_key, entry.forces, (atoms, 3), factors["forces"]),
+        energy=float(
+            _floats(options.energy_key, energy, (), factors["energy"], atoms * _MAX_ENERGY_PER_ATOM)
+        ),
+        forces=_floats(options.forces_key, entry.forces, (atoms, 3), factors["forces"], _MAX_FORCE),
         total_charge=charge,
         atomic_dipoles=optional(options.dipoles_key, entry.dipoles, (atoms, 3), factors["dipoles"]),
         charges=optional(options.atomic_charges_key, entry.atomic_charges, (atoms,), 1.0),
@@ -79,6 +86,8 @@ def _numbers(given: Any) -> np.ndarray:
     numbers = np.asarray(given)
     if numbers.ndim != 1 or not numbers.size:
         raise DataError(f"atomic numbers: got shape {numbers.shape}, expected at least one atom")
+    if numbers.dtype.kind not in "iuf":
+        raise DataError(f"atomic numbers: got {numbers.dtype.name}, expected integers")
     known = np.isin(numbers, np.arange(1, len(SYMBOLS)))
     if not known.all():
         raise DataError(
@@ -88,21 +97,41 @@ def _numbers(given: Any) -> np.ndarray:
     return numbers.astype(np.int32)
 
 
-def _floats(field: str, given: Any, shape: tuple[int, ...], unit: float) -> np.ndarray:
+def _floats(
+    field: str, given: Any, shape: tuple[int, ...], unit: float, largest: float = np.inf
+) -> np.ndarray:
+    """Take real numbers of a shape, of at most a size in the units they are converted to."""
     try:
-        values = np.asarray(given, np.float64)
+        values = np.asarray(given)
     except (TypeError, ValueError) as error:
         raise DataError(f"{field}: got {given!r}, expected numbers") from error
     if values.shape != shape:
         raise DataError(f"{field}: got shape {values.shape}, expected {shape}")
+    if values.dtype.kind in "USO":
+        raise DataError(f"{field}: got {str(given)[:80]!r}, expected numbers")
+    if values.dtype.kind not in "iuf":
+        raise DataError(f"{field}: got {values.dtype.name}, expected real numbers")
+    values = values.astype(np.float64)
     if not np.isfinite(values).all():
         first = np.argwhere(~np.isfinite(values))[0]
         atom = f" at atom {first[0]}" if shape else ""
         raise DataError(f"{field}: got {values[tuple(first)]}{atom}, expected finite numbers")
+    if np.abs(values).max(initial=0) > largest / abs(unit):
+        raise DataError(
+            f"{field}: got {np.abs(values).max():.3g}, expected at most {largest / abs(unit):.3g} "
+            "(is the unit right?)"
+        )
     return values * unit
 
 
 def _check_places(positions: np.ndarray) -> None:
+    with np.errstate(over="ignore"):
+        extent = float(np.linalg.norm(positions - positions.mean(axis=0), axis=1).max())
+    if not extent <= _MAX_EXTENT:
+        raise DataError(
+            f"positions: an atom is {extent:.3g} Å from the centre of the structure, expected at "
+            f"most {_MAX_EXTENT:g} Å (is length_unit right?)"
+        )
     if len(positions) > 1:
         from scipy.spatial import KDTree
 
@@ -120,7 +149,12 @@ def _charge(given: Any) -> int:
     value = np.asarray(given)
     if value.shape == (1,):
         value = value[0]
-    if value.shape != () or value.dtype.kind not in "iuf" or not float(value).is_integer():
+    if (
+        value.shape != ()
+        or value.dtype.kind not in "iuf"
+        or not float(value).is_integer()
+        or abs(value) > _MAX_CHARGE
+    ):
         raise DataError(f"charge: got {given!r}, expected an integer (e)")
     return int(value)
 

@@ -18,7 +18,8 @@ from data_pipelines.files.entries import (
     needs,
     text,
 )
-from data_pipelines.files.options import NUMBERS_KEY, POSITIONS_KEY, FileOptions
+from data_pipelines.files.frames import read_frames
+from data_pipelines.files.options import CHARGE_KEY, NUMBERS_KEY, POSITIONS_KEY, FileOptions
 from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError
 from efa_zoo.base.files import replacing
@@ -84,13 +85,15 @@ def ase_entries(path: Path, options: FileOptions, split_key: str | None) -> Iter
                 f"{where}: pbc: got {atoms.pbc.tolist()}, expected a molecule without periodicity"
             )
         value = functools.partial(_value, where, values)
-        charge = options.charge
+        charge, key = options.charge, options.charge_key
+        if charge is None and (key != CHARGE_KEY or key in values):
+            charge = value("charge", key)
         yield Entry(
             numbers=atoms.get_atomic_numbers(),
             positions=atoms.get_positions(),
             energy=value("energy", options.energy_key),
             forces=value("forces", options.forces_key),
-            charge=value("charge", options.charge_key) if charge is None else charge,
+            charge=charge,
             dipoles=value("dipoles", options.dipoles_key),
             atomic_charges=value("atomic charges", options.atomic_charges_key),
             molecular_dipole=value("molecular dipole", options.molecular_dipole_key),
@@ -111,7 +114,6 @@ def _frames(path: Path) -> Iterator[tuple[Atoms, Mapping[str, Any]]]:
     """Structures, and what the file says about each by key."""
     try:
         import ase.db
-        import ase.io
     except ModuleNotFoundError as error:
         raise needs(path, "ase") from error
     try:
@@ -124,7 +126,7 @@ def _frames(path: Path) -> Iterator[tuple[Atoms, Mapping[str, Any]]]:
                     pairs = {key: vars(row)[key] for key in row.key_value_pairs}
                     yield atoms, {**row.data, **pairs, **_labels(atoms)}
         else:
-            for atoms in ase.io.iread(path, index=":"):
+            for atoms in read_frames(path):
                 yield atoms, {**atoms.arrays, **atoms.info, **_labels(atoms)}
     except Exception as error:  # ASE's readers raise whatever they stumble over
         reason = " ".join(str(error).split()) or type(error).__name__

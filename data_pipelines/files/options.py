@@ -31,7 +31,7 @@ class FileOptions:
     Attributes:
         energy_key: Total energies.
         forces_key: Forces, or gradients of the energy if `gradients`.
-        charge_key: Total charges in e.
+        charge_key: Total charges in e; 0 where a file has no `charge` at all, which is logged.
         charge: One total charge in e for every structure, instead of `charge_key`.
         numbers_key: npz and HDF5: atomic numbers; 0 marks padding.
         positions_key: npz and HDF5: positions.

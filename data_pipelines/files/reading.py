@@ -57,8 +57,8 @@ def read_structures(
         The structures in the order of the file, in eV, Å and e.
 
     Raises:
-        DataError: If the file cannot be read or is empty; energies, forces or charges are missing,
-            or all energies or all forces are zero; a number is not finite, a shape does not fit, an
+        DataError: If the file cannot be read or is empty; energies or forces are missing, or
+            charges of some structures only; or all energies or all forces are zero; a number is not finite, a shape does not fit, an
             element does not exist, or two atoms are at one place.
     """
     contents = read_file(path, options)
@@ -110,8 +110,16 @@ def read_file(
         entries = ase_entries(path, options, split_key)
     structures: list[Structure] = []
     splits: list[str] = []
+    charged = False
     for index, entry in enumerate(entries):
         try:
+            if index == 0:
+                charged = entry.charge is not None
+            elif charged != (entry.charge is not None):
+                raise DataError(
+                    "charge: given for some structures only, expected all or none; give charge "
+                    "for all of them"
+                )
             structures.append(to_structure(entry, options))
         except DataError as error:
             raise DataError(f"{path}: structure {index}: {error}") from error
@@ -122,4 +130,6 @@ def read_file(
         raise DataError(f"{path}: {options.energy_key}: all energies are zero, expected labels")
     if not any(s.forces.any() for s in structures):
         raise DataError(f"{path}: {options.forces_key}: all forces are zero, expected labels")
+    if not charged:
+        _logger.info("%s: charge: not given, so it is 0", path)
     return FileContents(structures, None if split_key is None else splits, inspect(structures))

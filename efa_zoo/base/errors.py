@@ -7,6 +7,7 @@ __all__ = [
     "DataError",
     "EFAZooError",
     "ExportError",
+    "ForkError",
     "InputError",
     "SimulationError",
     "TrainingError",
@@ -37,6 +38,10 @@ class DataError(EFAZooError, ValueError):
 
 class ExportError(EFAZooError, RuntimeError):
     """A model cannot be exported, or the file of an exported one is damaged or of no known kind."""
+
+
+class ForkError(EFAZooError, RuntimeError):
+    """A model was used in a process that was forked after JAX was used."""
 
 
 class TrainingError(EFAZooError, RuntimeError):

@@ -19,7 +19,7 @@ from efa_zoo.base.compilation import CACHE_VARIABLE, use_compilation_cache
 from efa_zoo.base.errors import EFAZooError
 from efa_zoo.cli._common import log_to_stderr, print_
 from efa_zoo.cli._dispatch import COMMANDS, command_call
-from efa_zoo.cli._interrupts import interruptible
+from efa_zoo.cli._interrupts import Terminated, interruptible
 
 __all__ = ["COMMANDS", "main"]
 
@@ -35,9 +35,6 @@ _EXTRAS: Mapping[str, str] = {
     "tqdm": "train",
 }
 
-#: Commands that go on from their last checkpoint.
-_RESUMABLE = ("md", "train", "finetune")
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
@@ -47,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0, or 2 after a bad argument, file or structure (one line on standard
-        error), or 130 when interrupted.
+        error), or 130 when interrupted, or 143 when terminated.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):
@@ -71,11 +68,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if extra is None:
             raise
         return _fail(f"this needs {package}: pip install 'efa-zoo[{extra}]'")
-    except KeyboardInterrupt:
-        resumable = arguments[:1] and arguments[0] in _RESUMABLE
-        hint = " (the same command with --resume goes on)" if resumable else ""
-        print_(f"efa-zoo: interrupted{hint}", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as interrupt:
+        # What can be resumed says in a note whether there is something to go on from.
+        notes = getattr(interrupt, "__notes__", [])
+        hint = f" ({notes[-1]})" if notes else ""
+        terminated = isinstance(interrupt, Terminated)
+        what = "terminated" if terminated else "interrupted"
+        print_(f"efa-zoo: {what}{hint}", file=sys.stderr)
+        return 143 if terminated else 130
     return 0
 
 

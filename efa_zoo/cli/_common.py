@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -46,6 +47,11 @@ __all__ = [
     "read_structures",
     "with_label",
 ]
+
+#: How control characters are printed; ends of lines and tabs are as they are.
+_CONTROL = {
+    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"
+}
 
 #: Marks a shipped example where a structure file is expected.
 EXAMPLE_PREFIX = "example:"
@@ -84,8 +90,12 @@ Splitting = Annotated[Any, _options_of("SplitOptions")]
 
 
 def print_(text: str, file: Any = None) -> None:
-    """Print a line; everything that commands print goes through here."""
-    print(text, file=file)
+    r"""Print text; everything that commands print goes through here.
+
+    Names come from files and from the command line. Control characters in them, by which a
+    terminal is told to do things, are printed as escapes such as `\x1b`.
+    """
+    print(text.translate(_CONTROL), file=file)
 
 
 def dump(content: object) -> str:
@@ -101,11 +111,19 @@ def _finite(content: object) -> object:
     return [_finite(value) for value in content] if isinstance(content, list | tuple) else content
 
 
+class _Printable(logging.Formatter):
+    """Formats as others do, without control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the text of a record."""
+        return super().format(record).translate(_CONTROL)
+
+
 @contextmanager
 def log_to_stderr() -> Generator[None]:
     """Show what the library logs while a command runs."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Printable("%(message)s"))
     loggers = [logging.getLogger(name) for name in ("efa_zoo", "data_pipelines")]
     before = [(logger.level, logger.propagate) for logger in loggers]
     for logger in loggers:
@@ -226,7 +244,9 @@ def iterate_structures(file: str) -> Iterator[Structure]:
         InputError: it is a folder; or, while iterating, it has no structures, or ASE cannot read
             them.
     """
-    from ase.io import iread
+    from data_pipelines.files.frames import read_frames
+
+    import_module("ase.io")  # a missing package is said here, not in the middle of the file
 
     path = Path(file)
     if file.startswith(EXAMPLE_PREFIX):
@@ -239,7 +259,7 @@ def iterate_structures(file: str) -> Iterator[Structure]:
     def structures() -> Iterator[Structure]:
         index = -1
         try:
-            for index, atoms in enumerate(iread(path, index=":")):
+            for index, atoms in enumerate(read_frames(path)):
                 yield Structure(file, index, atoms)
         except Exception as error:  # ASE's readers raise whatever they stumble over
             reason = str(error) or type(error).__name__

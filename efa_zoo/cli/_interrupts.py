@@ -1,14 +1,15 @@
-"""Interrupting a command with Ctrl-C."""
+"""Ending a command with Ctrl-C, or by the signal with which systems end processes."""
 
 from __future__ import annotations
 
+import functools
 import signal
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["interruptible"]
+__all__ = ["Terminated", "interruptible"]
 
 #: Functions that the interpreter calls in between, and whose exceptions it drops: JAX's visit to
 #: the garbage collector, and finalizers.
@@ -18,37 +19,43 @@ _DROPPED = ("_xla_gc_callback", "__del__")
 _AGAIN = 0.02
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came; what cleans up after an interrupt cleans up after it too."""
+
+
 @contextmanager
 def interruptible() -> Generator[None]:
-    """Let an interrupt end what is done inside, also where its exception would be dropped.
+    """Let SIGINT and SIGTERM end what is done inside, also where an exception would be dropped.
 
-    Does nothing in other threads than the first one, and where interrupts are not Python's own,
-    as in the background of a shell.
+    Does nothing in other threads than the first one. A signal that is not at its default, such as
+    SIGINT in the background of a shell, is left alone.
     """
-    usual = signal.default_int_handler
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not usual
-    ):
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGINT, _interrupt)
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    taken = [number for number, handler in usual.items() if signal.getsignal(number) is handler]
+    for number in taken:
+        signal.signal(number, _interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, usual)
+        for number in taken:
+            signal.signal(number, usual[number])
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     if frame is not None and frame.f_code.co_name in _DROPPED:
-        threading.Timer(_AGAIN, _raise_in_main_thread).start()
+        threading.Timer(_AGAIN, functools.partial(_raise_in_main_thread, number)).start()
         return
+    if number == signal.SIGTERM:
+        raise Terminated
     signal.default_int_handler(number, frame)
 
 
-def _raise_in_main_thread() -> None:
+def _raise_in_main_thread(number: int) -> None:
     """Interrupt the first thread; a signal raised in another one does not end what it waits for."""
     if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
     else:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import sys
+import functools
+import logging
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from efa_zoo.base.errors import ConfigError, InputError
 from efa_zoo.models.hub.cards import Card, Domain
+from efa_zoo.models.reading import read_structure
 from efa_zoo.structures.distances import closest, farthest
 from efa_zoo.structures.elements import ATOMIC_NUMBERS, symbol
-from efa_zoo.structures.graph import Graph
-from efa_zoo.structures.molecule import Molecule, check_multiplicity, whole_number
-
-if TYPE_CHECKING:
-    from ase import Atoms
-
-    #: One structure in any form.
-    AnyStructure: TypeAlias = Atoms | Graph | Molecule
+from efa_zoo.structures.molecule import Molecule, check_multiplicity
 
 __all__ = [
     "OutOfRange",
@@ -32,7 +27,6 @@ __all__ = [
     "as_out_of_range",
     "check_structure",
     "ignore_out_of_range",
-    "is_structure",
     "problems_out_of_range",
 ]
 
@@ -41,6 +35,8 @@ OutOfRange: TypeAlias = Literal["error", "warn"]
 
 #: Atoms closer than this (Å) are the same atom given twice, whatever a model knows.
 _SAME_PLACE = 0.1
+
+_logger = logging.getLogger(__name__)
 
 
 class OutOfRangeWarning(UserWarning):
@@ -93,20 +89,6 @@ def as_float_dtype(dtype: DTypeLike) -> np.dtype:
     return wanted
 
 
-def _is_atoms(structure: object) -> bool:
-    # Nobody can hold ASE atoms where ASE was not imported.
-    if sys.modules.get("ase") is None:
-        return False
-    from ase import Atoms
-
-    return isinstance(structure, Atoms)
-
-
-def is_structure(structure: object) -> bool:
-    """Tell whether something is one structure: ASE atoms, a `Graph` or a `Molecule`."""
-    return isinstance(structure, Graph | Molecule) or _is_atoms(structure)
-
-
 def check_structure(
     structure: object,
     card: Card,
@@ -123,7 +105,7 @@ def check_structure(
         structure: ASE atoms, a `Graph` or a `Molecule`.
         card: of the model.
         charge: total charge in units of e; None takes `atoms.info["charge"]` or the graph's
-            `total_charge`, without either 0 if the model knows no other charge.
+            `total_charge`. Without either it is 0, which is logged once for a model.
         out_of_range: whether a structure outside what the model knows (charge, electrons,
             distances) raises or only warns.
         multiplicity: 2S + 1; None takes `atoms.info["spin"]` or the graph's unpaired electrons,
@@ -140,13 +122,13 @@ def check_structure(
         ConfigError: the card does not say what the model knows.
     """
     domain = _domain(card)
-    given = _arrays(structure)
+    given = read_structure(structure, charge)
     _check_geometry(given.numbers, given.positions)
     _check_elements(given.numbers, card, domain)
     dipoles = None
     if card.model.dipole_embedding:
         dipoles = _check_dipoles(given.dipoles, given.numbers, card)
-    total = _charge(given.charge if charge is None else charge, card, domain)
+    total = 0 if given.charge is None else given.charge
     wanted = given.multiplicity if multiplicity is None else multiplicity
     molecule = Molecule(
         numbers=given.numbers,
@@ -160,81 +142,21 @@ def check_structure(
         ),
     )
     for problem in problems_out_of_range(molecule, card):
+        if given.charge is None and problem.startswith("charge"):
+            hint = _charge_hint(int(given.numbers.sum()), domain)
+            problem = f"{problem}; none was given, which means 0{hint}"
         if out_of_range == "error":
             raise InputError(problem)
         warnings.warn(f"{where}{problem}", OutOfRangeWarning, stacklevel=stacklevel)
+    if given.charge is None:
+        _say_neutral(card.name)
     return molecule if card.model.spin_embedding else replace(molecule, multiplicity=None)
-
-
-class _Given(NamedTuple):
-    """What a structure says of itself."""
-
-    numbers: np.ndarray
-    positions: np.ndarray
-    dipoles: object
-    charge: object
-    multiplicity: object
-
-
-def _arrays(structure: object) -> _Given:
-    if isinstance(structure, Molecule):
-        return _Given(
-            structure.numbers,
-            structure.positions,
-            structure.dipoles,
-            structure.charge,
-            structure.multiplicity,
-        )
-    if isinstance(structure, Graph):
-        return _graph_arrays(structure)
-    if _is_atoms(structure):
-        return _atoms_arrays(structure)  # type: ignore[arg-type]
-    raise InputError(
-        f"got an object of type {type(structure).__name__}, expected ASE atoms or a Graph"
-    )
-
-
-def _lowest_multiplicity(numbers: np.ndarray, charge: int) -> int:
-    return 1 + (int(numbers.sum()) - charge) % 2
 
 
 def _domain(card: Card) -> Domain:
     if card.domain is None:
         raise ConfigError(f"{card.name}: the card has no [domain], which says what the model knows")
     return card.domain
-
-
-def _graph_arrays(graph: Graph) -> _Given:
-    if np.ndim(graph.atomic_numbers) != 1:
-        raise InputError(
-            f"atomic_numbers: got shape {np.shape(graph.atomic_numbers)}, expected (atoms,); give "
-            "a batch as a list of graphs"
-        )
-    numbers = np.asarray(graph.atomic_numbers)
-    atoms = numbers > 0
-    dipoles, unpaired = graph.atomic_dipoles, graph.unpaired_electrons
-    return _Given(
-        numbers[atoms],
-        np.asarray(graph.positions, dtype=np.float64)[atoms],
-        None if dipoles is None else np.asarray(dipoles, dtype=np.float64)[atoms],
-        graph.total_charge,
-        None if unpaired is None else 1 + np.asarray(unpaired),
-    )
-
-
-def _atoms_arrays(atoms: Atoms) -> _Given:
-    if np.any(atoms.pbc):
-        raise InputError(
-            f"pbc: got {atoms.pbc.tolist()}, expected a molecule without periodicity "
-            "(atoms.pbc = False if the cell is only a box around it)"
-        )
-    return _Given(
-        atoms.get_atomic_numbers(),
-        np.asarray(atoms.get_positions(), dtype=np.float64),
-        atoms.arrays.get("atomic_dipoles"),
-        atoms.info.get("charge"),
-        atoms.info.get("spin"),
-    )
 
 
 def _check_geometry(numbers: np.ndarray, positions: np.ndarray) -> None:
@@ -288,17 +210,29 @@ def _check_dipoles(dipoles: object, numbers: np.ndarray, card: Card) -> np.ndarr
     return found.astype(np.float64)
 
 
-def _charge(given: object, card: Card, domain: Domain) -> int:
-    if given is None:
-        if domain.total_charges == (0,):
-            return 0
-        raise InputError(
-            f"charge: not given, but {card.name} knows molecules of charge "
-            f"{_signed(domain.total_charges)}; set atoms.info['charge'] (in a file: "
-            f"charge={domain.total_charges[-1]} in the extxyz header), or pass charge= (on the "
-            "command line: --charge)"
-        )
-    return whole_number("charge", given, "e")
+@functools.cache
+def _say_neutral(model: str) -> None:
+    """Log that structures without a charge are neutral, once for each model in a process."""
+    _logger.info("charge: not given, so it is 0 (%s)", model)
+
+
+def _charge_hint(protons: int, domain: Domain) -> str:
+    """How to give a charge, of those that fit the electrons."""
+    fitting = [
+        charge
+        for charge in domain.total_charges
+        if charge and not (domain.closed_shell and (protons - charge) % 2)
+    ]
+    if not fitting:
+        return ""
+    return (
+        f" (for one of {_signed(fitting)}: atoms.info['charge'], in a file charge={fitting[-1]} in "
+        "the extxyz header, in Python charge=, on the command line --charge)"
+    )
+
+
+def _lowest_multiplicity(numbers: np.ndarray, charge: int) -> int:
+    return 1 + (int(numbers.sum()) - charge) % 2
 
 
 def problems_out_of_range(molecule: Molecule, card: Card) -> list[str]:

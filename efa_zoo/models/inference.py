@@ -21,7 +21,6 @@ from efa_zoo.models.checks import (
     as_float_dtype,
     as_out_of_range,
     check_structure,
-    is_structure,
 )
 from efa_zoo.models.energy import batch_energy_and_forces
 from efa_zoo.models.hub.registry import load
@@ -29,12 +28,13 @@ from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.outputs import Outputs
 from efa_zoo.models.potential import Potential, cast
 from efa_zoo.models.prediction import Prediction, PredictionSummary
+from efa_zoo.models.reading import is_structure
 from efa_zoo.structures.graph import Graph, Shape, pack
 from efa_zoo.structures.molecule import Molecule
 from efa_zoo.structures.neighbors import padded_atoms, padded_neighbors
 
 if TYPE_CHECKING:
-    from efa_zoo.models.checks import AnyStructure
+    from efa_zoo.models.reading import AnyStructure
 
 __all__ = ["OnError", "PredictionStream", "predict"]
 
@@ -104,7 +104,7 @@ def predict(
         structures: ASE atoms or a `Graph` (positions in Å), or several of them. Neighbours are
             always searched anew with the model's cutoff.
         charge: total charge in units of e of every structure. None takes `atoms.info["charge"]`
-            or the graph's `total_charge`; without either, 0 if the model knows no other charge.
+            or the graph's `total_charge`; without either it is 0, which is logged.
         multiplicity: 2S + 1 of every structure. None takes `atoms.info["spin"]` or the graph's
             unpaired electrons; without either, the lowest.
         dtype: floating-point type to compute in, float32 or float64. JAX's global settings are

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from efa_zoo.base.errors import InputError, SimulationError
+from efa_zoo.base.interrupts import resumable
 from efa_zoo.models.checks import (
     OutOfRange,
     as_float_dtype,
@@ -116,8 +117,8 @@ def run_dynamics(
         atoms: the structure; it is not changed. Constraints are kept by the engine "ase".
         config: settings.
         out: trajectory to write, in the extended XYZ format.
-        charge: total charge in units of e. None takes `atoms.info["charge"]`; without it, 0 if the
-            model knows no other charge.
+        charge: total charge in units of e. None takes `atoms.info["charge"]`; without it,
+            it is 0, which is logged.
         dtype: floating-point type the network computes in; positions are float64 always.
         out_of_range: whether the simulation stops or only warns (once) where atoms leave the
             distances that the model knows.
@@ -178,7 +179,8 @@ def run_dynamics(
         run.require_good_start()
         records.start()
     first = engine.state.step
-    seconds = run.until_the_end(new=memory is None)
+    with resumable(records.checkpoint):
+        seconds = run.until_the_end(new=memory is None)
     state = engine.state
     return DynamicsResult(
         atoms=at_state(named, state),

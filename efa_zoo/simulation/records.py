@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from efa_zoo.base.errors import InputError
-from efa_zoo.base.files import write_atomically
+from efa_zoo.base.files import naming, read_record, write_record
 from efa_zoo.simulation.state import State, temperature
 
 if TYPE_CHECKING:
@@ -118,10 +118,10 @@ class Records:
             What was given to `save`.
 
         Raises:
-            InputError: there is none, or it cannot be read.
+            InputError: there is none, or it cannot be read, is damaged or was altered.
         """
         try:
-            return json.loads(self.checkpoint.read_text(encoding="utf-8"))
+            return read_record(self.checkpoint)
         except FileNotFoundError:
             raise InputError(
                 f"resume: {self.checkpoint} is missing, expected the checkpoint of a simulation"
@@ -197,13 +197,15 @@ class Records:
         Args:
             content: what JSON takes.
         """
-        write_atomically(self.checkpoint, json.dumps(content).encode())
+        write_record(self.checkpoint, content)
 
 
 def _append(path: Path, text: str) -> None:
     # One call of the operating system, so that nobody ever finds a part of it.
-    with path.open("ab", buffering=0) as file:
-        file.write(text.encode())
+    content = text.encode()
+    with naming(path), path.open("ab", buffering=0) as file:
+        if file.write(content) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def read_log(path: Path | str) -> dict[str, Float[np.ndarray, " rows"]]:

@@ -71,8 +71,8 @@ def relax(
         optimizer: "bfgs", "lbfgs" (many atoms) or "fire" (far from a minimum).
         fmax: the relaxation has converged when no atom feels a larger force (eV/Å).
         steps: largest number of steps.
-        charge: total charge in units of e. None takes `atoms.info["charge"]`; without it, 0 if the
-            model knows no other charge.
+        charge: total charge in units of e. None takes `atoms.info["charge"]`; without it,
+            it is 0, which is logged.
         dtype: floating-point type to compute in.
         out_of_range: whether a structure outside what the model knows, at the start or on the way,
             stops the relaxation; "warn" only warns about the one at the start.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from efa_zoo.base.config.tables import shown
 from efa_zoo.base.errors import ConfigError
 from efa_zoo.structures.elements import ATOMIC_NUMBERS
 
@@ -36,7 +37,7 @@ class Domain:
             raise ConfigError("elements: got [], expected at least one symbol")
         for element in self.elements:
             if element not in ATOMIC_NUMBERS:
-                raise ConfigError(f"elements: got {element!r}, expected symbols of elements")
+                raise ConfigError(f"elements: got {shown(element)}, expected symbols of elements")
         if not self.total_charges:
             raise ConfigError("total_charges: got [], expected at least one charge")
         if any(multiplicity < 1 for multiplicity in self.multiplicities):

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from efa_zoo.base.errors import InputError
 
-__all__ = ["Molecule", "check_molecule", "check_multiplicity", "whole_number"]
+__all__ = [
+    "Molecule",
+    "atomic_numbers",
+    "check_molecule",
+    "check_multiplicity",
+    "real_vectors",
+    "whole_charge",
+    "whole_number",
+]
+
+#: Total charges (e) and multiplicities beyond this are none.
+_LARGEST = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,40 +68,102 @@ def check_molecule(
         The molecule.
 
     Raises:
-        InputError: a shape is wrong, a number is not an element, a position is not finite, the
-            charge is no integer, or the multiplicity does not fit the electrons.
+        InputError: a shape or a type is wrong, a number is not an element, a position is not
+            finite, the charge is no integer, or the multiplicity does not fit the electrons.
     """
-    numbers = np.asarray(numbers)
-    coordinates = np.asarray(positions, dtype=np.float64)
-    if numbers.ndim != 1 or numbers.size == 0:
+    elements = atomic_numbers(numbers)
+    if elements.size == 0:
+        raise InputError("atomic_numbers: got shape (0,), expected (atoms,) with atoms >= 1")
+    if elements.min() < 1:
         raise InputError(
-            f"atomic_numbers: got shape {numbers.shape}, expected (atoms,) with atoms >= 1"
+            f"atomic_numbers: got {elements[elements < 1][0]}, expected integers of at least 1"
         )
-    if not np.issubdtype(numbers.dtype, np.integer) or numbers.min() < 1:
-        raise InputError(f"atomic_numbers: got {numbers.tolist()}, expected integers of at least 1")
-    if coordinates.shape != (numbers.size, 3):
-        raise InputError(f"positions: got shape {coordinates.shape}, expected ({numbers.size}, 3)")
+    coordinates = real_vectors("positions", positions, elements.size)
     if not np.isfinite(coordinates).all():
         atom = int(np.flatnonzero(~np.isfinite(coordinates).all(axis=1))[0])
         raise InputError(
             f"positions: atom {atom} has {coordinates[atom].tolist()}, expected finite numbers"
         )
     if dipoles is not None:
-        dipoles = np.asarray(dipoles, dtype=np.float64)
-        if dipoles.shape != coordinates.shape:
-            raise InputError(
-                f"atomic_dipoles: got shape {dipoles.shape}, expected {coordinates.shape}"
-            )
-    total = whole_number("charge", charge, "e")
+        dipoles = real_vectors("atomic_dipoles", dipoles, elements.size)
+    total = whole_charge(charge)
     return Molecule(
-        numbers=numbers,
+        numbers=elements,
         positions=coordinates,
         charge=total,
         dipoles=dipoles,
         multiplicity=(
-            None if multiplicity is None else check_multiplicity(multiplicity, numbers, total)
+            None if multiplicity is None else check_multiplicity(multiplicity, elements, total)
         ),
     )
+
+
+def atomic_numbers(given: object) -> Int[np.ndarray, " atoms"]:
+    """Take atomic numbers, of which 0 and negative ones are the caller's to judge.
+
+    Args:
+        given: `[atoms]`.
+
+    Returns:
+        The same.
+
+    Raises:
+        InputError: they have another shape, or are no integers.
+    """
+    numbers = _array("atomic_numbers", given)
+    if numbers.ndim != 1:
+        raise InputError(
+            f"atomic_numbers: got shape {numbers.shape}, expected (atoms,) with atoms >= 1"
+        )
+    if not np.issubdtype(numbers.dtype, np.integer) and numbers.size:
+        raise InputError(f"atomic_numbers: got {numbers.dtype.name}, expected integers")
+    return numbers
+
+
+def real_vectors(field: str, given: object, atoms: int) -> Float[np.ndarray, "atoms 3"]:
+    """Take a vector of each atom.
+
+    Args:
+        field: what the vectors are, for messages.
+        given: `[atoms, 3]`.
+        atoms: how many there must be.
+
+    Returns:
+        The same in float64, not necessarily finite.
+
+    Raises:
+        InputError: they have another shape, or are no real numbers.
+    """
+    vectors = _array(field, given)
+    if vectors.shape != (atoms, 3):
+        raise InputError(f"{field}: got shape {vectors.shape}, expected ({atoms}, 3)")
+    if vectors.dtype.kind not in "iuf":
+        raise InputError(f"{field}: got {vectors.dtype.name}, expected real numbers")
+    return vectors.astype(np.float64)
+
+
+def _array(field: str, given: object) -> np.ndarray:
+    if given is None:
+        raise InputError(f"{field}: got None, expected an array")
+    try:
+        return np.asarray(given)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{field}: not an array of numbers ({error})") from error
+
+
+def whole_charge(charge: object) -> int:
+    """Take a total charge.
+
+    Args:
+        charge: in units of e.
+
+    Returns:
+        The charge.
+
+    Raises:
+        InputError: it is no integer, or beyond that of anything.
+    """
+    return whole_number("charge", charge, "e")
 
 
 def whole_number(name: str, value: object, unit: str = "") -> int:
@@ -104,15 +178,21 @@ def whole_number(name: str, value: object, unit: str = "") -> int:
         The number.
 
     Raises:
-        InputError: it is no integer.
+        InputError: it is no integer, or beyond ±10,000.
     """
-    scalar = isinstance(value, np.ndarray | np.generic) and value.ndim == 0
-    number = value.item() if scalar else value  # type: ignore[union-attr]
-    whole = isinstance(number, int | float) and float(number).is_integer()
-    if isinstance(number, bool) or not whole:
+    # Scalars of NumPy and JAX give their Python number.
+    scalar = hasattr(value, "item") and np.ndim(value) == 0  # type: ignore[arg-type]
+    number: Any = value.item() if scalar else value  # type: ignore[attr-defined]
+    plain = isinstance(number, int | float) and not isinstance(number, bool)
+    if not plain or not -_LARGEST <= number <= _LARGEST or number != int(number):
         expected = f"an integer ({unit})" if unit else "an integer"
-        raise InputError(f"{name}: got {number!r}, expected {expected}")
-    return int(number)  # type: ignore[arg-type]
+        raise InputError(f"{name}: got {_shown(number)}, expected {expected}")
+    return int(number)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def check_multiplicity(value: object, numbers: np.ndarray, charge: int) -> int:

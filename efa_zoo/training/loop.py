@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
-import json
-import logging
 import math
 import sys
 import time
@@ -18,20 +15,17 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array
 
-from efa_zoo.base.config import TrainingConfig, to_table
+from efa_zoo.base.config import TrainingConfig
 from efa_zoo.base.errors import DataError, TrainingError
-from efa_zoo.base.files import write_atomically
+from efa_zoo.base.files import FolderInUse, locked
+from efa_zoo.base.interrupts import resumable
 from efa_zoo.models.mpnn import EnergyModel
-from efa_zoo.models.weights import load_weights, save_weights
 from efa_zoo.structures.batch import Batch
+from efa_zoo.training.checkpoints import Errors, Progress
 from efa_zoo.training.loss import batch_errors
 from efa_zoo.training.step import TrainingState, initial_state, training_step
 
 __all__ = ["BatchSource", "Errors", "Reminder", "fit", "mean_errors"]
-
-_logger = logging.getLogger(__name__)
-
-Errors = dict[str, float]
 
 #: Steps between two looks at the losses; a look waits for the device.
 _CHECK_INTERVAL = 100
@@ -109,9 +103,10 @@ def fit(
 
     The directory holds `checkpoint-<step>.safetensors` (the whole state, replaced at each
     validation), `checkpoint.json` (where the run stands; it makes the former valid),
-    `best.safetensors` (averaged weights of the lowest validation error) and `log.csv`. A run
-    that was interrupted at any time and resumed gives the same weights, bit for bit, as an
-    uninterrupted one.
+    `best-<step>.safetensors` (averaged weights of the lowest validation error) and `log.csv`. A
+    run that was interrupted at any time and resumed gives the same weights, bit for bit, as an
+    uninterrupted one. All but the log have their digest, and an altered one is refused. While a
+    run goes on, it holds the lock of its directory.
 
     Args:
         model: initial network.
@@ -131,13 +126,37 @@ def fit(
     Raises:
         ConfigError: a part of the recipe has no effect on the network's parameters.
         TrainingError: the loss or a validation error is not finite (step and batch are named), or
-            the directory holds a run of another recipe or origin.
+            the directory holds a run of another recipe or origin, or another process trains
+            in it, or a file of it is damaged.
+        WeightsError: weights of the run were altered.
         DataError: there is nothing to learn from or to validate by.
     """
     state = initial_state(model, config)
     directory.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(directory), resumable(directory / "checkpoint.json"):
+            return _fit(
+                state, config, training, validation, directory, reminder, origin, on_validation
+            )
+    except FolderInUse as error:
+        raise TrainingError(
+            f"{directory}: {error} trains in this folder, expected one that is free"
+        ) from None
+
+
+def _fit(
+    state: TrainingState,
+    config: TrainingConfig,
+    training: BatchSource,
+    validation: BatchSource,
+    directory: Path,
+    reminder: Reminder | None,
+    origin: Mapping[str, object] | None,
+    on_validation: Callable[[int, Errors], None] | None,
+) -> tuple[EnergyModel, Errors]:
+    model = state.model
     weight = reminder.weight if reminder is not None else 0.0
-    progress = _Progress(directory, config, model, origin or {}, weight)
+    progress = Progress(directory, config, model, origin or {}, weight)
     state = progress.restore(state)
     started = time.monotonic() - progress.seconds
     losses: list[_Loss] = []
@@ -175,8 +194,7 @@ def fit(
                 break
             if number < 0:
                 raise DataError(f"training: got no batches in epoch {epoch}, expected at least one")
-    best = load_weights(directory / "best.safetensors", model)
-    return best, progress.best
+    return progress.best_weights(model), progress.best
 
 
 class _Loss(NamedTuple):
@@ -204,147 +222,6 @@ def _require_finite_errors(errors: Errors, step: int) -> None:
                 f"{name}: got {value} in the validation at step {step}, expected a finite number; "
                 "the last checkpoint is whole"
             )
-
-
-class _Progress:
-    """Where a run stands, and its files."""
-
-    def __init__(
-        self,
-        directory: Path,
-        config: TrainingConfig,
-        model: EnergyModel,
-        origin: Mapping[str, object],
-        reminder_weight: float,
-    ):
-        self.directory, self.config, self.reminder_weight = directory, config, reminder_weight
-        self.step, self.epoch, self.batch, self.seconds = 0, 0, 0, 0.0
-        self.best: Errors = {}
-        self.since_best = 0
-        self.recipe = {
-            "training": to_table(config),
-            "model": to_table(model.config),
-            "origin": dict(origin),
-            "reminder_weight": reminder_weight,
-        }
-
-    @property
-    def finished(self) -> bool:
-        patience = self.config.patience
-        return self.step >= self.config.steps or (
-            patience is not None and self.since_best >= patience
-        )
-
-    @property
-    def _position(self) -> Path:
-        return self.directory / "checkpoint.json"
-
-    def advance(self, epoch: int, batch: int) -> int:
-        self.step, self.epoch, self.batch = self.step + 1, epoch, batch
-        return self.step
-
-    def restore(self, state: TrainingState) -> TrainingState:
-        if not self._position.exists():
-            _truncate_log(self.directory / "log.csv", 0)
-            return state
-        facts = json.loads(self._position.read_text(encoding="utf-8"))
-        recipe = json.loads(json.dumps(self.recipe))
-        if facts["recipe"] != recipe:
-            raise TrainingError(
-                f"{self.directory}: holds a run of another recipe "
-                f"({', '.join(_differences(facts['recipe'], recipe))}), expected the same one or "
-                "an empty directory"
-            )
-        state = load_weights(self._named(facts["step"]), state, facts["sha256"])
-        self.step, self.epoch, self.batch = facts["step"], facts["epoch"], facts["batch"]
-        self.seconds, self.best = facts["seconds"], facts["best"]
-        self.since_best = facts["since_best"]
-        _truncate_log(self.directory / "log.csv", self.step)
-        _logger.info("resumed at step %d", self.step)
-        return state
-
-    def _named(self, step: int) -> Path:
-        return self.directory / f"checkpoint-{step}.safetensors"
-
-    def record(
-        self, state: TrainingState, train_loss: float, errors: Errors, seconds: float
-    ) -> None:
-        """Write log, best weights and checkpoint; the position comes last and makes it valid."""
-        weight = self.reminder_weight
-        self.since_best += 1
-        if not self.best or _score(errors, weight) < _score(self.best, weight):
-            self.best, self.since_best = errors, 0
-            save_weights(self.directory / "best.safetensors", state.average)
-        row = {"step": self.step, "seconds": round(seconds, 1), "train_loss": train_loss, **errors}
-        _append_row(self.directory / "log.csv", row)
-        _logger.info(
-            "step %d: loss %.5f, validation MAE %.2f meV and %.2f meV/Å, %.0f s",
-            self.step,
-            train_loss,
-            1e3 * errors["energy_mae"],
-            1e3 * errors["force_mae"],
-            seconds,
-        )
-        self.seconds = seconds
-        digest = save_weights(self._named(self.step), state)
-        facts = {
-            "step": self.step,
-            "epoch": self.epoch,
-            "batch": self.batch,
-            "seconds": seconds,
-            "best": self.best,
-            "since_best": self.since_best,
-            "sha256": digest,
-            "recipe": self.recipe,
-        }
-        write_atomically(self._position, json.dumps(facts, indent=1).encode())
-        for old in self.directory.glob("checkpoint-*.safetensors"):
-            if old != self._named(self.step):
-                old.unlink()
-
-
-def _score(errors: Errors, reminder_weight: float) -> float:
-    """What validation chooses by: the sum of both mean absolute errors."""
-    score = errors["energy_mae"] + errors["force_mae"]
-    if reminder_weight == 0:
-        return score
-    reminded = errors["reminder_energy_mae"] + errors["reminder_force_mae"]
-    return (1 - reminder_weight) * score + reminder_weight * reminded
-
-
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Dotted names of the entries that differ between two nested tables."""
-    first, second = dict(_flat(old)), dict(_flat(new))
-    names = sorted({*first, *second})
-    return [name for name in names if first.get(name) != second.get(name)]
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _append_row(path: Path, row: dict[str, Any]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, row)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def _truncate_log(path: Path, step: int) -> None:
-    """Drop rows after the checkpoint; the resumed run writes them again."""
-    if not path.exists():
-        return
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = file.read().splitlines(keepends=True)
-    whole = [line for line in lines[1:] if line.endswith("\n")]
-    kept = [line for line in whole if int(line.split(",")[0]) <= step]
-    write_atomically(path, "".join(lines[:1] + kept).encode())
 
 
 class _NoBar:

@@ -60,7 +60,44 @@ BAD_STRUCTURES = {
         atoms("O 0 0 0", "C 1.1 0 0", header="charge=plus"),
         "charge: got 'plus', expected an integer",
     ),
-    "no charge": (atoms("O 0 0 0", "C 1.1 0 0", header="water"), "charge: not given, but toy"),
+    "no charge where 0 cannot be": (
+        atoms("O 0 0 0", "H 1 0 0", header="hydroxide"),
+        "leaves 9 electrons, an odd number, but toy knows closed shells only; none was given, "
+        "which means 0 (for one of -1, +1: ",
+    ),
+    "key that stands twice": (
+        atoms("O 0 0 0", "C 1.1 0 0", header="charge=0 charge=2"),
+        "the header has the key 'charge' twice, expected it once",
+    ),
+    "text after the end": (
+        atoms("O 0 0 0", "C 1.1 0 0") + "\n" + atoms("O 0 0 0", "C 1.1 0 0"),
+        "got '2' after an empty line, expected the end of the file",
+    ),
+    "more atoms than there are lines": (
+        "99999999999\ncharge=0\nO 0 0 0\n",
+        "ends after 1 of 99999999999 atoms",
+    ),
+    "negative number of atoms": ("-3\ncharge=0\n", "got -3, expected a number of atoms"),
+    "header without an end": (
+        f"1\ncharge=0 {'x' * 2_000_000}\nO 0 0 0\n",
+        "a line has over 1,000,000 characters ('charge=0 xxx",
+    ),
+    "charges of atoms that contradict": (
+        extxyz(
+            "Properties=species:S:1:pos:R:3:initial_charges:R:1 charge=0",
+            "O 0 0 0 -0.5",
+            "C 1.1 0 0 1.5",
+        ),
+        "charge: got 0, but the atoms' initial charges add up to 1, expected the same (e)",
+    ),
+    "magnetic moments": (
+        extxyz(
+            "Properties=species:S:1:pos:R:3:initial_magmoms:R:1 charge=0",
+            "O 0 0 0 1",
+            "O 1.2 0 0 1",
+        ),
+        "initial_magmoms: got magnetic moments of atoms, which no model takes",
+    ),
     "periodic structure": (
         atoms("O 0 0 0", "C 1.1 0 0", header='charge=0 pbc="T F F"'),
         "pbc: got [True, False, False], expected a molecule without periodicity",
@@ -199,7 +236,23 @@ def arrays(**changes: Any) -> dict[str, Any]:
 
 BAD_ARRAYS = {
     "missing forces": ({"forces": None}, "forces: no key 'forces'"),
-    "missing charges": ({"charge": None}, "give charge for all of them"),
+    "complex energies": ({"energy": np.ones(4, complex)}, "energy: got complex128, expected real"),
+    "truth values for forces": ({"forces": np.ones((4, 2, 3), bool)}, "forces: got bool, expected"),
+    "energies that nothing has": ({"energy": np.full(4, 1e300)}, "energy: got 1e+300, expected at"),
+    "forces that nothing has": ({"forces": np.full((4, 2, 3), 1e9)}, "forces: got 1e+09, expected"),
+    "positions in another unit": (
+        {"positions": 1e6 * np.arange(24).reshape(4, 2, 3)},
+        "from the centre of the structure, expected at most 10000 Å (is length_unit right?)",
+    ),
+    "positions beyond numbers": (
+        {"positions": 1e300 * np.arange(24).reshape(4, 2, 3)},
+        "from the centre of the structure, expected at most",
+    ),
+    "truth values for elements": (
+        {"atomic_numbers": np.ones((4, 2), bool)},
+        "atomic numbers: got bool, expected integers",
+    ),
+    "charge that nothing has": ({"charge": np.full(4, 10**12)}, "charge: got "),
     "all energies zero": ({"energy": np.zeros(4)}, "energy: all energies are zero"),
     "all forces zero": ({"forces": np.zeros((4, 2, 3))}, "forces: all forces are zero"),
     "energy that is not a number": (

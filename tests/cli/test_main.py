@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
@@ -265,7 +266,60 @@ def test_an_interrupt_is_no_traceback(
     monkeypatch.setattr("efa_zoo.training.train", interrupted)
     assert main(["train", "toy"]) == 130
     error = capsys.readouterr().err
+    start = "efa-zoo: interrupted (before the first checkpoint, so there is nothing to go on from)"
+    assert error == f"{start}\n"
+    checkpoint = Path("runs/toy/checkpoint.json")
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_text("{}", encoding="utf-8")
+    assert main(["train", "toy"]) == 130
+    error = capsys.readouterr().err
     assert error == "efa-zoo: interrupted (the same command with --resume goes on)\n"
+
+
+#: The five-letter word for "clear the screen", and others that terminals obey.
+ESCAPES = "\x1b[2J\x07\r\x9b31m\x7f"
+
+
+def test_names_with_escape_sequences_reach_a_terminal_as_text(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = f"a{ESCAPES}b"
+    Path(f"{name}.xyz").write_text("1\ncharge=0\nO 0 0 0\n", encoding="utf-8")
+    for arguments in (
+        ("predict", name),
+        ("predict", "toy", f"{name}.xyz"),
+        ("predict", "toy", f"missing{name}.xyz"),
+        (name,),
+        ("predict", f"--{name}"),
+        ("md", "toy", f"{name}.xyz", "--timestep", name),
+    ):
+        main(arguments)
+        captured = capsys.readouterr()
+        printed = captured.out + captured.err
+        assert printed.startswith("efa-zoo: ") or "O" in printed, arguments
+        assert not set(printed) & set(ESCAPES) - set("[2Jm31"), arguments
+
+
+def test_what_is_logged_has_no_escape_sequences(capsys: pytest.CaptureFixture[str]) -> None:
+    with log_to_stderr():
+        logging.getLogger("efa_zoo.test").info("%s\nsecond line", ESCAPES)
+    assert capsys.readouterr().err == r"\x1b[2J\x07\x0d\x9b31m\x7f" + "\nsecond line\n"
+
+
+def test_a_full_disk_names_the_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    file = dimers()
+    monkeypatch.setattr("ase.io.write", full)
+    assert main(["predict", "toy", file, "--out", "results.extxyz"]) == 2
+    assert capsys.readouterr().err == "efa-zoo: results.extxyz: No space left on device\n"
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert main(["predict", "toy", file, "--out", "results.json"]) == 2
+    assert capsys.readouterr().err == "efa-zoo: results.json: No space left on device\n"
+    assert [path.name for path in Path().iterdir()] == [file]
 
 
 def test_what_is_logged_is_shown_once(
@@ -345,7 +399,13 @@ def test_an_interrupt_while_writing_leaves_the_old_file(
     assert Path(file).read_text(encoding="utf-8") == "whole"
 
 
-def test_an_interrupt_leaves_the_old_file_whole(workplace: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "status", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_an_interrupt_leaves_the_old_file_whole(
+    workplace: Path, number: signal.Signals, status: int, word: str
+) -> None:
     # A command that stops in the middle of writing, until it is interrupted for real.
     code = """
 import signal, sys, time
@@ -375,9 +435,9 @@ sys.exit(main(["card", "--name", "toy"]))
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "writing\n"
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, error = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert error == "efa-zoo: interrupted\n"
+    assert process.returncode == status
+    assert error == f"efa-zoo: {word}\n"
     assert [path.name for path in workplace.iterdir()] == ["results.json"]
     assert (workplace / "results.json").read_text(encoding="utf-8") == "whole"

@@ -13,6 +13,7 @@ from toys import read_all
 
 import efa_zoo
 from efa_zoo.cli import main
+from efa_zoo.models import checks
 
 
 def test_an_example_is_predicted_with_all_forces(capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,9 +81,19 @@ def test_results_are_written_as_json(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_the_charge_can_be_given(capsys: pytest.CaptureFixture[str]) -> None:
     write("plain.xyz", example("water_dimer"), format="xyz")
-    assert "--charge" in fail(capsys, "predict", "toy", "plain.xyz")
-    succeed(capsys, "predict", "toy", "plain.xyz", "--charge", "0")
-    succeed(capsys, "predict", "toy_neutral", "plain.xyz")
+    given = succeed(capsys, "predict", "toy", "plain.xyz", "--charge", "0")
+    checks._say_neutral.cache_clear()
+    assert main(["predict", "toy", "plain.xyz", "plain.xyz"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == "charge: not given, so it is 0 (toy)\n"
+    assert captured.out.splitlines()[1] == given.splitlines()[1]
+
+
+@pytest.mark.parametrize("name", ["y@0", "a@b.extxyz", "postgres.xyz", "-"])
+def test_the_name_of_a_file_is_only_a_name(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    Path(dimers()).rename(name)
+    arguments = [name] if name != "-" else ["./-"]
+    assert len(succeed(capsys, "predict", "toy", *arguments).splitlines()) == 3
 
 
 def test_out_of_range_can_be_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,7 +114,6 @@ def test_out_of_range_can_be_a_warning(capsys: pytest.CaptureFixture[str]) -> No
         (extxyz("charge=1", "O 0 0 0", "C 1.1 0 0"), "odd number"),
         (extxyz("charge=0.5", "O 0 0 0", "C 1.1 0 0"), "charge: got 0.5"),
         (extxyz("charge=plus", "O 0 0 0", "C 1.1 0 0"), "charge: got 'plus'"),
-        (extxyz("water", "O 0 0 0", "C 1.1 0 0"), "charge: not given"),
         (extxyz("charge=0", "O 0 0 0", "C nan 0 0"), "positions: atom 1 (C)"),
         (extxyz("charge=0", "O 0 0 0", "C 0 0 0"), "atoms 0 and 1 are 0 Å apart"),
         (extxyz("charge=0", "O 0 0 0", "C 15.5 0 0"), "distances up to 15 Å"),

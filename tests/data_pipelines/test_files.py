@@ -383,7 +383,6 @@ def put(array: Any, place: tuple[int, ...], value: float) -> np.ndarray:
         ({"forces": None}, r"forces: no key 'forces'"),
         ({"positions": None}, r"positions: no key 'positions'"),
         ({"atomic_numbers": None}, r"atomic numbers: no key 'atomic_numbers'"),
-        ({"charge": None}, r"charge: no key 'charge'.*; give charge for all of them"),
         ({"energy": np.zeros(3)}, r"energy: all energies are zero"),
         ({"forces": np.zeros((3, 3, 3))}, r"forces: all forces are zero"),
         ({"energy": put([1, 2, 3], (1,), np.nan)}, r"structure 1: energy: got nan, expected fin"),
@@ -539,3 +538,75 @@ def test_published_files_are_read(name: str, count: int, elements: tuple[str, ..
 def test_published_labels_that_are_missing_stop_the_reading() -> None:
     with pytest.raises(DataError, match="forces: all forces are zero"):
         read_structures(REFERENCE / "sn2_F_I.npz", FileOptions(charge=-1))
+
+
+def hdf5(path: Path, **changes: Any) -> h5py.File:
+    """Write an HDF5 file of three structures and open it again, to be spoilt."""
+    arrays = broken()
+    with h5py.File(path, "w") as file:
+        for key, array in arrays.items():
+            if key not in changes:
+                file[key] = array
+    return h5py.File(path, "r+")
+
+
+def test_what_lies_outside_of_an_hdf5_file_is_not_read(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.bin"
+    energies = np.asarray(broken()["energy"], float)
+    secret.write_bytes(energies.tobytes())
+    with hdf5(tmp_path / "raw.h5", energy=None) as file:
+        file.create_dataset(
+            "energy", energies.shape, float, external=[(str(secret), 0, energies.nbytes)]
+        )
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["energy"] = energies
+    with hdf5(tmp_path / "link.h5", energy=None) as file:
+        file["energy"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "energy")
+    with hdf5(tmp_path / "virtual.h5", energy=None) as file:
+        layout = h5py.VirtualLayout(energies.shape, float)
+        layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "energy", energies.shape)
+        file.create_virtual_dataset("energy", layout)
+    for name, message in (
+        ("raw", "energy: lies outside of the file"),
+        ("link", "energy: is a link to another file"),
+        ("virtual", "energy: lies outside of the file"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read_file(tmp_path / f"{name}.h5")
+
+
+def test_a_data_set_that_is_not_there_is_refused_where_it_is_used(tmp_path: Path) -> None:
+    with hdf5(tmp_path / "unused.h5") as file:
+        file.create_dataset("unused", (10**13,), float, chunks=(10**5,))
+    assert read_file(tmp_path / "unused.h5").structures
+    with hdf5(tmp_path / "used.h5", forces=None) as file:
+        shape = np.shape(broken()["forces"])
+        file.create_dataset("forces", (10**10, *shape[1:]), float, chunks=(10**4, *shape[1:]))
+    with pytest.raises(DataError, match=r"forces: has .* bytes, of which the file holds 0"):
+        read_file(tmp_path / "used.h5")
+
+
+def test_an_array_of_an_npz_that_nobody_asks_for_may_be_broken(tmp_path: Path) -> None:
+    np.savez(tmp_path / "some.npz", **broken(), notes=np.array([{}], object))
+    assert read_file(tmp_path / "some.npz").structures
+
+
+def test_a_charge_that_a_file_does_not_give_is_zero_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = ["O 0 0 0 1 0 0", "C 1.1 0 0 -1 0 0"]
+    header = "Properties=species:S:1:pos:R:3:forces:R:3 energy=-1"
+    path = tmp_path / "some.extxyz"
+    path.write_text("\n".join(["2", header, *rows, ""]))
+    np.savez(tmp_path / "some.npz", **broken(charge=None))
+    for file in (path, tmp_path / "some.npz"):
+        caplog.clear()
+        with caplog.at_level("INFO", logger="data_pipelines"):
+            structures = read_file(file).structures
+        assert {structure.total_charge for structure in structures} == {0}
+        assert caplog.messages == [f"{file}: charge: not given, so it is 0"]
+    path.write_text("\n".join(["2", f"{header} charge=0", *rows, "2", header, *rows, ""]))
+    with pytest.raises(DataError, match="structure 1: charge: given for some structures only"):
+        read_file(path)
+    with pytest.raises(DataError, match="no key 'Q'"):
+        read_file(path, FileOptions(charge_key="Q"))

@@ -28,11 +28,14 @@ from efa_zoo.base.config import (
     MessagePassingConfig,
     ModelConfig,
     Waves,
+    from_table,
 )
 from efa_zoo.base.errors import ExportError, InputError
 from efa_zoo.interop import export
 from efa_zoo.interop.export import ExportReport, _archive, export_model, load_exported
 from efa_zoo.models.energy import energy_and_forces
+from efa_zoo.models.hub.cards import Card
+from efa_zoo.models.hub.digest import digest_of
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.outputs import Outputs
 from efa_zoo.models.potential import Potential, cast
@@ -226,10 +229,15 @@ def test_the_file_names_no_folder(exported: ExportReport) -> None:
         assert str(folder).encode() not in content
 
 
-def rewrite(path: Path, change: Callable[[dict[str, Any]], object], **options: Any) -> None:
-    """Change the manifest of an exported model."""
+def rewrite(
+    path: Path, change: Callable[[dict[str, Any]], object], *, sealed: bool = False, **options: Any
+) -> None:
+    """Change the manifest of an exported model, and on request its digest with it."""
     manifest, program = _archive.read(path, path.read_bytes())
     change(manifest)
+    if sealed:
+        card = from_table(Card, manifest["card"])
+        manifest["digest"] = digest_of(_archive._entries(manifest, card))
     with zipfile.ZipFile(path, "w", **options) as archive:
         archive.writestr("manifest.json", json.dumps(manifest))
         archive.writestr("program.bin", program)
@@ -244,11 +252,34 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object], **options: A
         (lambda path: zipfile.ZipFile(path, "w").close(), "holds nothing, expected"),
         (lambda path: zipfile.ZipFile(path, "a").writestr("more", "x"), "holds manifest.json, mo"),
         (lambda path: rewrite(path, dict.clear), "format: got None, expected 'efa_zoo exported"),
-        (lambda path: rewrite(path, lambda m: m.update(version=2)), "version: got 2, expected 1"),
+        (lambda path: rewrite(path, lambda m: m.update(version=1)), "version: got 1, expected 2"),
         (lambda path: rewrite(path, lambda m: m.pop("dtype")), "not as expected"),
         (lambda path: rewrite(path, lambda m: m["card"].pop("name")), "name"),
-        (lambda path: rewrite(path, lambda m: m.update(program={"sha256": "0"})), "was altered"),
-        (lambda path: rewrite(path, lambda m: m.update(platforms=["tpu"])), "exported for tpu, b"),
+        (
+            lambda path: rewrite(path, lambda m: m.update(program={"sha256": "0"}), sealed=True),
+            "program.bin has SHA-256 .* it was altered",
+        ),
+        (
+            lambda path: rewrite(path, lambda m: m.update(platforms=["tpu"]), sealed=True),
+            "exported for tpu, b",
+        ),
+        (
+            lambda path: rewrite(path, lambda m: m.update(program={"sha256": "0"})),
+            "json: program.sha256 was altered after the export",
+        ),
+        (
+            lambda path: rewrite(path, lambda m: m.update(platforms=["tpu"])),
+            "json: platforms was altered after the export",
+        ),
+        (
+            lambda path: rewrite(path, lambda m: m["card"]["reference_energies"].update(H=-10.0)),
+            r"json: card\.reference_energies\.H was altered after the export",
+        ),
+        (
+            lambda path: rewrite(path, lambda m: m["card"]["domain"].update(max_distance=99.0)),
+            r"json: card\.domain\.max_distance was altered after the export",
+        ),
+        (lambda path: rewrite(path, lambda m: m.update(card=[])), "not as expected"),
         (lambda path: rewrite(path, id, compression=zipfile.ZIP_DEFLATED), "is compressed"),
     ],
 )

@@ -61,9 +61,9 @@ REFUSED = {
     "no charge for a model of anions": (
         "mpnn_efa_sn2",
         halides(),
-        "charge: not given, but mpnn_efa_sn2 knows molecules of charge -1; set "
-        "atoms.info['charge'] (in a file: charge=-1 in the extxyz header), or pass charge= (on the "
-        "command line: --charge)",
+        "charge: got 0, but mpnn_efa_sn2 knows only -1; none was given, which means 0 (for one of "
+        "-1: atoms.info['charge'], in a file charge=-1 in the extxyz header, in Python charge=, on "
+        "the command line --charge)",
     ),
     "a neutral reaction for a model of anions": (
         "mpnn_efa_sn2",

@@ -22,6 +22,7 @@ from toys import read_all
 import efa_zoo
 from efa_zoo.base.errors import InputError, UnknownModelError
 from efa_zoo.models import batches as batches_module
+from efa_zoo.models import checks
 from efa_zoo.models import inference as inference_module
 from efa_zoo.models.batches import plan_batches
 from efa_zoo.models.checks import OutOfRangeWarning
@@ -337,10 +338,27 @@ def test_an_argument_comes_before_the_charge_of_atoms(model: efa_zoo.Potential) 
     assert predict(model, atoms, charge=1).charge == 1
 
 
-def test_a_missing_charge_is_asked_for_unless_there_is_only_one() -> None:
-    with pytest.raises(InputError, match=r"charge: not given.*atoms\.info\['charge'\].*--charge"):
-        predict("toy", water())
-    assert predict("toy_neutral", water()).charge == 0
+def test_a_missing_charge_is_zero_and_said_once(
+    model: efa_zoo.Potential, caplog: pytest.LogCaptureFixture
+) -> None:
+    checks._say_neutral.cache_clear()
+    with caplog.at_level("INFO", logger="efa_zoo"):
+        found = predict(model, [water(), water()])
+        predict(model, water())
+    assert [prediction.charge for prediction in found] == [0, 0]
+    assert [record.getMessage() for record in caplog.records] == [
+        "charge: not given, so it is 0 (toy)"
+    ]
+
+
+def test_where_a_missing_charge_cannot_be_zero_those_that_fit_are_named() -> None:
+    ammonium = ammonium_water()
+    del ammonium.info["charge"]
+    with pytest.raises(InputError, match=r"odd number.*none was given.*one of -1, \+1:.*--charge"):
+        predict("toy", ammonium)
+    hydroxide = Atoms("OH", positions=[[0, 0, 0], [1, 0, 0]])
+    with pytest.raises(InputError, match=r"odd number.*none was given, which means 0$"):
+        predict("toy_neutral", hydroxide)
 
 
 @pytest.mark.parametrize("charge", ["1", 0.5, True, None, float("nan"), [1]])

@@ -15,7 +15,8 @@ from toys import make_recipe
 
 import efa_zoo
 from efa_zoo.base.errors import ConfigError, InputError, UnknownModelError, WeightsError
-from efa_zoo.models.hub.cards import Card
+from efa_zoo.models.hub.cards import Card, write_results
+from efa_zoo.models.hub.registry import list_cards
 from efa_zoo.models.weights import named_arrays
 
 
@@ -77,6 +78,58 @@ def test_an_unknown_name_is_refused(name: str) -> None:
 
 
 @pytest.mark.usefixtures("zoo")
+@pytest.mark.parametrize("name", ["~nobody_of_that_name/x", "a" * 5000, "a/" * 3000, "a\0b"])
+def test_a_name_that_no_file_can_have_is_unknown_too(name: str) -> None:
+    with pytest.raises(UnknownModelError, match="no model") as caught:
+        efa_zoo.load(name)
+    assert len(str(caught.value)) < 700
+
+
+@pytest.mark.usefixtures("zoo")
+@pytest.mark.parametrize("name", [None, 5, b"toy", ["toy"], 1.5])
+def test_what_is_no_name_is_refused(name: object) -> None:
+    with pytest.raises(InputError, match="model: got an object of type"):
+        efa_zoo.load(name)  # type: ignore[arg-type]
+
+
+def test_a_broken_card_is_listed_and_hides_no_other(
+    zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(zoo, home)
+    (home / "zoo" / "toy_neutral.toml").write_text("name = 3", encoding="utf-8")
+    monkeypatch.setenv("EFA_ZOO_HOME", str(home))
+    assert efa_zoo.list_models("toy*") == ["toy"]
+    found = list_cards("toy*")
+    assert list(found) == ["toy", "toy_neutral", "toy_recipe"]
+    assert isinstance(found["toy_neutral"], ConfigError)
+    assert "toy_neutral.toml" in str(found["toy_neutral"])
+
+
+@pytest.mark.parametrize("problem", ["missing", "file", "unreadable", "~nobody_of_that_name"])
+def test_a_home_that_cannot_be_read_does_not_fall_back_to_the_package(
+    problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    (home / "zoo").mkdir(parents=True)
+    if problem == "missing":
+        (home / "zoo").rmdir()
+    elif problem == "file":
+        (home / "zoo").rmdir()
+        (home / "zoo").write_text("", encoding="utf-8")
+    elif problem == "unreadable":
+
+        def scandir(path: object) -> object:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr("efa_zoo.models.hub.registry.os.scandir", scandir)  # root reads all
+    chosen = problem if problem.startswith("~") else str(home)
+    monkeypatch.setenv("EFA_ZOO_HOME", chosen)
+    with pytest.raises(ConfigError, match="EFA_ZOO_HOME: got"):
+        efa_zoo.load("mpnn_efa_dimers")
+
+
+@pytest.mark.usefixtures("zoo")
 def test_close_names_are_suggested() -> None:
     with pytest.raises(UnknownModelError, match=r"did you mean .*toy_neutral"):
         efa_zoo.load("toy_nuetral")
@@ -124,6 +177,7 @@ def test_weights_of_another_architecture_are_refused(folder: Path) -> None:
     zoo_file = folder / "toy.toml"
     text = zoo_file.read_text(encoding="utf-8")
     zoo_file.write_text(text.replace("features = 4", "features = 6"), encoding="utf-8")
+    write_results(zoo_file, weights=Card.from_toml(zoo_file).weights)
     with pytest.raises(WeightsError, match=r"readout is float32\[4\], expected float32\[6\]"):
         efa_zoo.load(folder)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,10 +27,11 @@ from efa_zoo.base.config import (
     TrainingConfig,
     Waves,
 )
-from efa_zoo.base.errors import DataError, TrainingError
+from efa_zoo.base.errors import DataError, EFAZooError, TrainingError
+from efa_zoo.base.files import read_record
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.weights import load_weights, named_arrays
-from efa_zoo.training import Batch, batch_errors, fit, loop, mean_errors
+from efa_zoo.training import Batch, batch_errors, checkpoints, fit, loop, mean_errors
 from efa_zoo.training.loop import Reminder
 
 # Four batches an epoch, so that checkpoints fall into the middle of epochs.
@@ -48,7 +52,7 @@ def _records(directory: Path) -> dict[str, Any]:
     """What a run leaves, apart from how long it took."""
     with (directory / "log.csv").open(newline="") as file:
         rows = [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
-    facts = json.loads((directory / "checkpoint.json").read_text())
+    facts = read_record(directory / "checkpoint.json")
     return {
         "log": rows,
         "facts": {k: v for k, v in facts.items() if k != "seconds"},
@@ -64,7 +68,12 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_a_run_leaves_its_records(uninterrupted: dict[str, Any]) -> None:
-    assert set(uninterrupted) == {"log", "facts", "best.safetensors", "checkpoint-11.safetensors"}
+    assert set(uninterrupted) == {
+        "log",
+        "facts",
+        f"best-{uninterrupted['facts']['best_step']}.safetensors",
+        "checkpoint-11.safetensors",
+    }
     assert [row["step"] for row in uninterrupted["log"]] == ["3", "6", "9", "11"]
     assert uninterrupted["facts"]["step"] == 11
     assert (uninterrupted["facts"]["epoch"], uninterrupted["facts"]["batch"]) == (2, 3)
@@ -97,8 +106,8 @@ def test_a_run_interrupted_anywhere_goes_on_bit_for_bit(
 def test_a_run_interrupted_while_it_writes_goes_on_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, Any]
 ) -> None:
-    writers = ["save_weights", "_append_row", "write_atomically"]
-    calls = {name: getattr(loop, name) for name in writers}
+    writers = ["save_weights", "_append_row", "write_record"]
+    calls = {name: getattr(checkpoints, name) for name in writers}
 
     def failing(name: str, on_call: int) -> Callable[..., Any]:
         count = 0
@@ -116,7 +125,7 @@ def test_a_run_interrupted_while_it_writes_goes_on_bit_for_bit(
         for on_call in (1, 2, 3):
             directory = tmp_path / f"{name}-{on_call}"
             with monkeypatch.context() as patched, pytest.raises(InterruptedError):
-                patched.setattr(loop, name, failing(name, on_call))
+                patched.setattr(checkpoints, name, failing(name, on_call))
                 fit(small_model(), _CONFIG, Source(_batches()), _validation(), directory)
             fit(small_model(), _CONFIG, Source(_batches()), _validation(), directory)
             assert _records(directory) == uninterrupted, (name, on_call)
@@ -263,6 +272,110 @@ def test_an_altered_checkpoint_is_refused(tmp_path: Path) -> None:
         fit(small_model(), _CONFIG, Source(_batches()), _validation(), tmp_path)
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("finished")
+    fit(small_model(), _CONFIG, Source(_batches()), _validation(), directory)
+    return directory
+
+
+def flip(path: Path) -> None:
+    """Change one byte."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def replace_text(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def best(directory: Path) -> Path:
+    (path,) = directory.glob("best-*.safetensors")
+    return path
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "best weights by a byte": (lambda d: flip(best(d)), "best-.*has SHA-256"),
+    "best weights gone": (lambda d: best(d).unlink(), "best-.*cannot read the weights file"),
+    "checkpoint by a byte": (lambda d: flip(d / "checkpoint-11.safetensors"), "has SHA-256"),
+    "checkpoint gone": (lambda d: (d / "checkpoint-11.safetensors").unlink(), "cannot read"),
+    "position cut": (
+        lambda d: (d / "checkpoint.json").write_text("{"),
+        r"checkpoint\.json: cannot go on from it",
+    ),
+    "position empty": (lambda d: (d / "checkpoint.json").write_text("{}"), "has no digest"),
+    "position a list": (lambda d: (d / "checkpoint.json").write_text("[]"), "has no digest"),
+    "position deep": (lambda d: (d / "checkpoint.json").write_text("[" * 10**5), "too deeply"),
+    "position of bytes": (
+        lambda d: (d / "checkpoint.json").write_bytes(b"\xff\xfe"),
+        "cannot go on from it",
+    ),
+    "step shifted": (
+        lambda d: replace_text(d / "checkpoint.json", '"step": 11', '"step": 10'),
+        "was altered",
+    ),
+    "hash of the best": (
+        lambda d: replace_text(d / "checkpoint.json", '"best_sha256": "', '"best_sha256": "0'),
+        "was altered",
+    ),
+    "log": (lambda d: replace_text(d / "log.csv", "\n3,", "\nthree,"), "is no log of a training"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_a_damaged_run_is_refused_by_name(finished: Path, tmp_path: Path, case: str) -> None:
+    directory = tmp_path / "run"
+    shutil.copytree(finished, directory)
+    damage, message = DAMAGE[case]
+    damage(directory)
+    with pytest.raises(EFAZooError, match=message) as caught:
+        fit(small_model(), _CONFIG, Source(_batches()), _validation(), directory)
+    assert str(directory) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, time\nfrom pathlib import Path\nfrom efa_zoo.base.files import locked\n"
+            "with locked(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)",
+            str(tmp_path),
+        ],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(TrainingError, match=f"process {holder.pid} on .* trains in this"):
+            fit(small_model(), _CONFIG, Source(_batches()), _validation(), tmp_path)
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert (tmp_path / ".lock").exists()  # of a process that was killed, it locks nobody out
+    fit(small_model(), _CONFIG, Source(_batches()), _validation(), tmp_path)
+    assert not (tmp_path / ".lock").exists()
+
+
+@pytest.mark.parametrize(("after", "note"), [(1, "before the first checkpoint"), (4, "--resume")])
+def test_an_interrupt_says_whether_there_is_something_to_go_on_from(
+    tmp_path: Path, after: int, note: str
+) -> None:
+    def training(epoch: int) -> Iterator[Batch]:
+        for number, batch in enumerate(_batches()):
+            if 4 * epoch + number == after:
+                raise KeyboardInterrupt
+            yield batch
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fit(small_model(), _CONFIG, training, _validation(), tmp_path)
+    assert note in caught.value.__notes__[-1]
+
+
 def test_validation_chooses_the_best_averaged_weights(tmp_path: Path) -> None:
     # A learning rate at which later weights are worse.
     config = dataclasses.replace(_CONFIG, learning_rate=2.0, validation_interval=1)
@@ -374,7 +487,7 @@ def test_a_reminder_counts_by_its_weight(tmp_path: Path, weight: float) -> None:
         return (1 - weight) * first + weight * second
 
     assert errors == min(seen.values(), key=score)
-    best = load_weights(tmp_path / "best.safetensors", small_model())
+    best = load_weights(next(tmp_path.glob("best-*.safetensors")), small_model())
     again = mean_errors(best, iter([make_batch(20)]))
     assert again == {name: errors[f"reminder_{name}"] for name in again}
     with (tmp_path / "log.csv").open(newline="") as file:

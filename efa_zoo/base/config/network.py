@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from efa_zoo.base.config.kernels import Coulomb, KernelConfig, Waves, WindowedWaves
-from efa_zoo.base.config.tables import check, check_at_least, check_choice, check_positive
+from efa_zoo.base.config.tables import check, check_choice, check_positive, check_size
 
 __all__ = [
     "ACTIVATIONS",
@@ -42,6 +42,9 @@ CUTOFF_FUNCTIONS: tuple[str, ...] = ("smooth_cutoff", "cosine_cutoff", "none")
 
 Evaluation = Literal["auto", "exact", "quadrature"]
 
+#: Far above any network in use; a file that asks for more is refused before it is made.
+_MAX_DEGREE, _MAX_FEATURES, _MAX_BLOCKS = 16, 16_384, 64
+
 
 @dataclass(frozen=True, kw_only=True)
 class MessagePassingConfig:
@@ -66,8 +69,8 @@ class MessagePassingConfig:
 
     def __post_init__(self) -> None:
         check_positive("cutoff", self.cutoff)
-        check_at_least("degree", self.degree, 0)
-        check_at_least("num_radial", self.num_radial, 1)
+        check_size("degree", self.degree, 0, _MAX_DEGREE)
+        check_size("num_radial", self.num_radial, 1, _MAX_FEATURES)
         check_choice("radial_basis", self.radial_basis, RADIAL_BASES)
         if self.radial_scale is not None:
             check_positive("radial_scale", self.radial_scale)
@@ -100,9 +103,9 @@ class IntegrationConfig:
 
     def __post_init__(self) -> None:
         if self.spherical_degree is not None:
-            check_at_least("spherical_degree", self.spherical_degree, 0)
+            check_size("spherical_degree", self.spherical_degree, 0, _MAX_DEGREE)
         if self.degree is not None:
-            check_at_least("degree", self.degree, 0)
+            check_size("degree", self.degree, 0, _MAX_DEGREE)
         if self.degree_constants is not None and self.spherical_degree is not None:
             check(
                 len(self.degree_constants) == self.spherical_degree + 1,
@@ -159,11 +162,12 @@ class AttentionConfig:
                 self.query_key_features,
                 "an even number of at least 2",
             )
+            check_size("query_key_features", self.query_key_features, 2, _MAX_FEATURES)
         if self.value_features is not None:
-            check_at_least("value_features", self.value_features, 1)
+            check_size("value_features", self.value_features, 1, _MAX_FEATURES)
         for field in ("query_key_degree", "value_degree"):
             if getattr(self, field) is not None:
-                check_at_least(field, getattr(self, field), 0)
+                check_size(field, getattr(self, field), 0, _MAX_DEGREE)
         if not self.project:
             for field in ("query_key_features", "value_features"):
                 check(
@@ -274,15 +278,15 @@ class ModelConfig:
     zero_output: bool = True
 
     def __post_init__(self) -> None:
-        check_at_least("features", self.features, 1)
-        check_at_least("iterations", self.iterations, 1)
+        check_size("features", self.features, 1, _MAX_FEATURES)
+        check_size("iterations", self.iterations, 1, _MAX_BLOCKS)
         check(
             1 <= self.highest_atomic_number <= 118,
             "highest_atomic_number",
             self.highest_atomic_number,
             "1 to 118",
         )
-        check_at_least("residual_mlps", self.residual_mlps, 0)
+        check_size("residual_mlps", self.residual_mlps, 0, _MAX_BLOCKS)
         if self.atomic_dipoles:
             check(
                 self.atomic_charges and self.iterations > 1 and self.message_passing.degree > 0,
@@ -320,9 +324,9 @@ class ModelConfig:
                 self.features,
                 "an even number, because query and key take it",
             )
-        check_at_least("last_attention_degree", self.last_attention_degree, 0)
+        check_size("last_attention_degree", self.last_attention_degree, 0, _MAX_DEGREE)
         if self.attention_degree is not None:
-            check_at_least("attention_degree", self.attention_degree, 0)
+            check_size("attention_degree", self.attention_degree, 0, _MAX_DEGREE)
         if self.attention_iterations is not None:
             chosen = self.attention_iterations
             check(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ __all__ = [
     "check_at_least",
     "check_choice",
     "check_positive",
+    "check_size",
     "from_table",
     "to_table",
 ]
@@ -30,20 +32,34 @@ __all__ = [
 def check(condition: bool, field: str, value: object, expected: str) -> None:
     """Refuse a value of a field."""
     if not condition:
-        raise ConfigError(f"{field}: got {value!r}, expected {expected}")
+        raise ConfigError(f"{field}: got {shown(value)}, expected {expected}")
+
+
+def shown(value: object) -> str:
+    """What came, for a message: never longer than a line, however large it is."""
+    text = reprlib.repr(value) if isinstance(value, Mapping | list | tuple) else repr(value)
+    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def check_choice(field: str, value: object, choices: tuple[str, ...]) -> None:
     """Refuse a value that is none of the choices, and name the closest one."""
     if value not in choices:
-        close = difflib.get_close_matches(str(value), choices, n=1)
+        close = difflib.get_close_matches(shown(value).strip("'"), choices, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise ConfigError(f"{field}: got {value!r}, expected one of {', '.join(choices)}{hint}")
+        raise ConfigError(
+            f"{field}: got {shown(value)}, expected one of {', '.join(choices)}{hint}"
+        )
 
 
 def check_at_least(field: str, value: float, bound: float) -> None:
     """Refuse a number below a bound."""
     check(value >= bound, field, value, f"at least {bound}")
+
+
+def check_size(field: str, value: int, smallest: int, largest: int) -> None:
+    """Refuse a size below or above its bounds, before anything is made of that size."""
+    check(value >= smallest, field, value, f"at least {smallest}")
+    check(value <= largest, field, value, f"at most {largest:,}")
 
 
 def check_positive(field: str, value: float) -> None:
@@ -74,7 +90,7 @@ def from_table(cls: type[_T], table: Mapping[str, object], where: str = "") -> _
     """
     path = where or "the top level"
     if not isinstance(table, Mapping):
-        raise ConfigError(f"{path}: got {table!r}, expected a table")
+        raise ConfigError(f"{path}: got {shown(table)}, expected a table")
     kind = getattr(cls, "kind", None)
     if kind is not None:
         check_choice(f"{where}.kind" if where else "kind", table.get("kind"), (kind,))
@@ -83,9 +99,9 @@ def from_table(cls: type[_T], table: Mapping[str, object], where: str = "") -> _
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
     for key in table:
         if key not in fields:
-            close = difflib.get_close_matches(str(key), fields, n=1)
+            close = difflib.get_close_matches(str(key)[:80], fields, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(fields)}"
-            raise ConfigError(f"{path}: unknown key {key!r} ({hint})")
+            raise ConfigError(f"{path}: unknown key {shown(key)} ({hint})")
     values = {}
     for name, field in fields.items():
         dotted = f"{where}.{name}" if where else name
@@ -121,19 +137,22 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return from_table(typing.cast("type", hint), table, where)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{where}: got {value!r}, expected a list")
+            raise ConfigError(f"{where}: got {shown(value)}, expected a list")
         return tuple(_convert(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is Mapping:
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{where}: got {value!r}, expected a table")
+            raise ConfigError(f"{where}: got {shown(value)}, expected a table")
         return {
             str(key): _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()
         }
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(f"{where}: got {shown(value)}, expected a number") from None
     if hint in (bool, int, float, str):
         if type(value) is not hint:
-            raise ConfigError(f"{where}: got {value!r}, expected {_TYPE_NAMES[hint]}")
+            raise ConfigError(f"{where}: got {shown(value)}, expected {_TYPE_NAMES[hint]}")
         return value
     return value
 
@@ -141,7 +160,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 def _of_kind(options: list[type], table: Any, where: str) -> type:
     """The dataclass of a union that a table names."""
     if not isinstance(table, Mapping):
-        raise ConfigError(f"{where}: got {table!r}, expected a table")
+        raise ConfigError(f"{where}: got {shown(table)}, expected a table")
     kinds = {typing.cast("str", getattr(option, "kind")): option for option in options}  # noqa: B009
     if "kind" not in table:
         raise ConfigError(f"{where}: missing key 'kind', expected one of {', '.join(kinds)}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import arg
 
 import efa_zoo
+from efa_zoo.base.interrupts import resumable
 from efa_zoo.cli._common import (
     DataDir,
     Json,
@@ -96,18 +98,19 @@ def run(
     recipe = dataclasses.replace(
         recipe, **{option: value for option, value in chosen.items() if value is not None}
     )
-    tuned = finetune(
-        name,
-        data,
-        out,
-        recipe=recipe,
-        replay=replay,
-        references=references,
-        reading=None if reading == FileOptions() else reading,
-        splitting=None if splitting == SplitOptions() else splitting,
-        name=model_name,
-        level_of_theory=level_of_theory,
-        resume=resume,
-        data_dir=data_dir,
-    )
+    with resumable(Path(out) / "checkpoint.json"):
+        tuned = finetune(
+            name,
+            data,
+            out,
+            recipe=recipe,
+            replay=replay,
+            references=references,
+            reading=None if reading == FileOptions() else reading,
+            splitting=None if splitting == SplitOptions() else splitting,
+            name=model_name,
+            level_of_theory=level_of_theory,
+            resume=resume,
+            data_dir=data_dir,
+        )
     print_(dump(tuned.to_dict()) if json else str(tuned))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import arg
 
 import efa_zoo
+from efa_zoo.base.interrupts import resumable
 from efa_zoo.cli._common import DataDir, Json, Name, dump, flag, optional, print_
 
 
@@ -32,8 +34,11 @@ def run(
       efa-zoo train mpnn_efa_dimers
       efa-zoo train my_model.toml --out runs/my_model --resume
     """
-    efa_zoo.card(name)  # a wrong name or zoo file is refused before anything heavy is imported
-    from efa_zoo.training import train
+    card = efa_zoo.card(name)  # a wrong name is refused before anything heavy is imported
+    with resumable(Path(out or f"runs/{card.name}") / "checkpoint.json"):
+        from efa_zoo.training import train
 
-    folder = train(name, out=out, resume=resume, data_dir=data_dir, loader=loader, publish=publish)
+        folder = train(
+            name, out=out, resume=resume, data_dir=data_dir, loader=loader, publish=publish
+        )
     print_(dump({"folder": str(folder)}) if json else str(folder))

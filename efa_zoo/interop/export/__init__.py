@@ -9,7 +9,7 @@
 The file is a ZIP archive, not compressed, of two members:
 
 - `manifest.json`: kind and version of the file, dtype, platforms, cutoff, the program's inputs and
-  outputs with shapes and units, its SHA-256, and the card.
+  outputs with shapes and units, its SHA-256, the card, and a digest of all that enters a number.
 - `program.bin`: what `jax.export.Exported.serialize` gives. Any number of molecules, atoms and
   neighbours fits; the weights are in it. `jax.export.deserialize(...).call(...)` runs it where
   only JAX is installed. It gives atomic energies relative to the card's reference energies.

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,24 @@ import numpy as np
 
 import efa_zoo
 from efa_zoo.base.config import to_table
+from efa_zoo.base.config.tables import shown
+from efa_zoo.base.contracts import JSON
 from efa_zoo.base.errors import ExportError
 from efa_zoo.interop.export._program import inputs
 from efa_zoo.models.hub.cards import Card
+from efa_zoo.models.hub.digest import (
+    altered,
+    card_entries,
+    digest_of,
+    marks_of,
+    possible_names,
+)
 
-_FORMAT, _VERSION = "efa_zoo exported model", 1
+_FORMAT, _VERSION = "efa_zoo exported model", 2
 MANIFEST, PROGRAM = "manifest.json", "program.bin"
+
+#: Bytes of the largest manifest, which is little more than a card.
+_LARGEST_MANIFEST = 1_000_000
 
 _ENERGY_UNIT, _FORCE_UNIT = "eV, relative to the card's reference energies", "eV/Å"
 
@@ -34,7 +46,7 @@ def write(
     evaluation: str | None,
 ) -> None:
     atoms = ["molecules", "atoms"]
-    manifest = {
+    manifest: dict[str, Any] = {
         "format": _FORMAT,
         "version": _VERSION,
         "efa_zoo": efa_zoo.__version__,
@@ -58,10 +70,43 @@ def write(
         },
         "card": to_table(card),
     }
+    entries = _entries(manifest, card)
+    manifest |= {"digest": digest_of(entries), "marks": marks_of(entries)}
     with zipfile.ZipFile(path, "w") as archive:
         text = json.dumps(manifest, ensure_ascii=False, indent=1)
         archive.writestr(MANIFEST, text)
         archive.writestr(PROGRAM, program)
+
+
+def _entries(manifest: Mapping[str, Any], card: Card) -> dict[str, JSON]:
+    """Everything that enters a number, or decides where the program runs and what is refused."""
+    plain = ("dtype", "platforms", "attention", "cutoff", "inputs", "outputs")
+    return {
+        **{name: manifest[name] for name in plain},
+        "program.sha256": manifest["program"]["sha256"],
+        **{f"card.{name}": value for name, value in card_entries(card).items()},
+    }
+
+
+def require_digest(path: Path, manifest: Mapping[str, Any], card: Card) -> None:
+    """Refuse a manifest that does not say what it said when it was written.
+
+    Args:
+        path: the file, for messages.
+        manifest: as `read` gives it.
+        card: the one in the manifest.
+
+    Raises:
+        ExportError: something was altered, which is named.
+        KeyError, TypeError: the manifest lacks entries.
+    """
+    entries = _entries(manifest, card)
+    if digest_of(entries) != manifest["digest"]:
+        known = [f"card.{name}" for name in possible_names(card)]
+        names = altered(entries, str(manifest["marks"]), known)
+        raise ExportError(
+            f"{path}: {MANIFEST}: {', '.join(names) or 'the digest'} was altered after the export"
+        )
 
 
 def read(path: Path, content: bytes) -> tuple[dict[str, Any], bytes]:
@@ -77,17 +122,23 @@ def read(path: Path, content: bytes) -> tuple[dict[str, Any], bytes]:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                 raise ExportError(f"{path}: is compressed, expected members that are stored as is")
             text, program = archive.read(MANIFEST), archive.read(PROGRAM)
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise ExportError(f"{path}: not a whole exported model ({error})") from error
+    except ExportError:
+        raise
+    except Exception as error:  # of many kinds, where a header is damaged
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ExportError(f"{path}: not a whole exported model ({reason})") from error
+    if len(text) > _LARGEST_MANIFEST:
+        raise ExportError(f"{path}: {MANIFEST}: has over {_LARGEST_MANIFEST:,} bytes")
     try:
         manifest = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ExportError(f"{path}: {MANIFEST}: not valid JSON ({error})") from error
     kind = manifest.get("format") if isinstance(manifest, dict) else None
     if kind != _FORMAT:
-        raise ExportError(f"{path}: {MANIFEST}: format: got {kind!r}, expected {_FORMAT!r}")
+        raise ExportError(f"{path}: {MANIFEST}: format: got {shown(kind)}, expected {_FORMAT!r}")
     if manifest.get("version") != _VERSION:
         raise ExportError(
-            f"{path}: {MANIFEST}: version: got {manifest.get('version')!r}, expected {_VERSION}"
+            f"{path}: {MANIFEST}: version: got {shown(manifest.get('version'))}, "
+            f"expected {_VERSION}"
         )
     return manifest, program

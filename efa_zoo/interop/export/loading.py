@@ -16,17 +16,19 @@ import numpy as np
 
 from efa_zoo.base.config import from_table
 from efa_zoo.base.errors import ConfigError, ExportError, InputError
+from efa_zoo.base.interrupts import forbid_fork, require_no_fork
 from efa_zoo.interop.export import _archive
 from efa_zoo.interop.export._platforms import DEVICES
-from efa_zoo.models.checks import OutOfRange, as_out_of_range, check_structure, is_structure
+from efa_zoo.models.checks import OutOfRange, as_out_of_range, check_structure
 from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.outputs import Outputs
 from efa_zoo.models.prediction import Prediction
+from efa_zoo.models.reading import is_structure
 from efa_zoo.structures.graph import Graph, Shape, pack
 from efa_zoo.structures.neighbors import padded_atoms, padded_neighbors
 
 if TYPE_CHECKING:
-    from efa_zoo.models.checks import AnyStructure
+    from efa_zoo.models.reading import AnyStructure
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,6 +114,7 @@ class ExportedModel:
         Raises:
             InputError: the graphs do not list all pairs within the cutoff.
         """
+        require_no_fork()
         cutoff = self.card.model.message_passing.cutoff
         if graphs.reach < cutoff:
             raise InputError(
@@ -164,6 +167,8 @@ def load_exported(path: str | PathLike[str], *, sha256: str | None = None) -> Ex
             other platforms than JAX has here.
     """
     path = Path(path)
+    require_no_fork()
+    forbid_fork()
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -177,7 +182,8 @@ def load_exported(path: str | PathLike[str], *, sha256: str | None = None) -> Ex
         card = from_table(Card, manifest["card"])
         dtype, platforms = manifest["dtype"], tuple(manifest["platforms"])
         attention, expected = manifest["attention"], manifest["program"]["sha256"]
-    except (ConfigError, KeyError, TypeError) as error:
+        _archive.require_digest(path, manifest, card)
+    except (ConfigError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ExportError(f"{path}: {_archive.MANIFEST}: not as expected ({error!r})") from error
     found = hashlib.sha256(program).hexdigest()
     if found != expected:

@@ -19,6 +19,7 @@ from efa_zoo.base.errors import ConfigError, WeightsError
 from efa_zoo.base.files import write_atomically
 from efa_zoo.interop.reference._networks import energy_model
 from efa_zoo.models.hub.cards import Card
+from efa_zoo.models.hub.digest import sealed
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.potential import cast
 from efa_zoo.models.weights import named_arrays, save_weights
@@ -118,6 +119,9 @@ def import_checkpoint(checkpoint: Path | str, config_file: Path | str, out_dir: 
         "parameters": sum(array.size for array in named_arrays(network).values()),
         "bytes": weights.stat().st_size,
     }
+    card = sealed(from_table(Card, entries))
+    assert card.weights is not None
+    entries["weights"] = to_table(card.weights)
     write_atomically(zoo_file, tomlkit.dumps(entries).encode())
     return out_dir
 

@@ -17,8 +17,10 @@ from typing import Any, Literal
 import numpy as np
 
 from efa_zoo.base.config import ModelConfig, TrainingConfig, from_table, to_table
+from efa_zoo.base.config.tables import shown
 from efa_zoo.base.errors import ConfigError
 from efa_zoo.base.files import write_atomically
+from efa_zoo.models.hub.digest import sealed
 from efa_zoo.structures.domain import Domain
 from efa_zoo.structures.elements import ATOMIC_NUMBERS, SYMBOLS
 
@@ -30,6 +32,12 @@ __all__ = [
     "write_card",
     "write_results",
 ]
+
+#: Bytes of the largest zoo file; those of the zoo have up to 20,000.
+_LARGEST_FILE = 200_000
+
+#: Dots of the keys in a line; deep keys take a TOML parser quadratic time and memory.
+_MOST_DOTS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,15 +68,21 @@ class WeightsFile:
         sha256: SHA-256 of the file, 64 hexadecimal digits.
         parameters: number of trainable numbers.
         bytes: size of the file.
+        digest: of all that enters a number, the file's SHA-256 included, 64 hexadecimal digits;
+            empty before `efa_zoo.models.hub.digest.sealed` fills it in.
+        marks: short marks of the single entries, by which an altered one is named.
     """
 
     sha256: str
     parameters: int
     bytes: int
+    digest: str = ""
+    marks: str = ""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch("[0-9a-f]{64}", self.sha256):
-            raise ConfigError(f"sha256: got {self.sha256!r}, expected 64 hexadecimal digits")
+        for name, digits in (("sha256", self.sha256), ("digest", self.digest or self.sha256)):
+            if not re.fullmatch("[0-9a-f]{64}", digits):
+                raise ConfigError(f"{name}: got {shown(digits)}, expected 64 hexadecimal digits")
         for name, value in (("parameters", self.parameters), ("bytes", self.bytes)):
             if value < 1:
                 raise ConfigError(f"{name}: got {value}, expected at least 1")
@@ -134,12 +148,12 @@ class Card:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise ConfigError(
-                f"name: got {self.name!r}, expected letters, digits, '.', '_' and '-'"
+                f"name: got {shown(self.name)}, expected letters, digits, '.', '_' and '-'"
             )
         for element, energy in self.reference_energies.items():
             if element not in ATOMIC_NUMBERS:
                 raise ConfigError(
-                    f"reference_energies: got key {element!r}, expected symbols of elements"
+                    f"reference_energies: got key {shown(element)}, expected symbols of elements"
                 )
             if not math.isfinite(energy):
                 raise ConfigError(
@@ -196,9 +210,14 @@ class Card:
         """
         path = Path(path)
         try:
-            text = path.read_text(encoding="utf-8")
+            with path.open("rb") as file:
+                content = file.read(_LARGEST_FILE + 1)
         except OSError as error:
             raise ConfigError(f"{path}: cannot read the zoo file ({error.strerror})") from error
+        if len(content) > _LARGEST_FILE:
+            raise ConfigError(f"{path}: has over {_LARGEST_FILE:,} bytes, expected a zoo file")
+        try:
+            text = content.decode("utf-8")
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path}: the zoo file is not UTF-8 text") from error
         return _parse(text, path)
@@ -208,7 +227,7 @@ class Card:
 
 
 def write_card(path: Path | str, card: Card) -> None:
-    """Write a card to a new zoo file, atomically.
+    """Write a card to a new zoo file, atomically, with the digest of what it says.
 
     Args:
         path: the file, named as the card.
@@ -220,7 +239,7 @@ def write_card(path: Path | str, card: Card) -> None:
     import tomlkit
 
     path = Path(path)
-    text = tomlkit.dumps(to_table(card))
+    text = tomlkit.dumps(to_table(sealed(card)))
     _parse(text, path)
     write_atomically(path, text.encode())
 
@@ -240,7 +259,7 @@ def write_results(
 
     Args:
         path: the zoo file.
-        weights: the weights file.
+        weights: the weights file; with it the digest of all that enters a number is written.
         domain: the structures the model knows.
         reference_energies: energy in eV by element symbol.
         metrics: errors by split.
@@ -274,17 +293,29 @@ def write_results(
         _replace(document[name], table)
     text = tomlkit.dumps(document)
     card = _parse(text, path)
+    if weights is not None:
+        card = sealed(card)
+        assert card.weights is not None
+        _replace(document["weights"], to_table(card.weights))
+        text = tomlkit.dumps(document)
     write_atomically(path, text.encode())
     return card
 
 
 def _parse(text: str, path: Path) -> Card:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if re.sub(r"\d\.\d", "", line).count(".") > _MOST_DOTS:
+            raise ConfigError(
+                f"{path}: line {number} has over {_MOST_DOTS} dots, expected short keys"
+            )
     try:
         card = from_table(Card, tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: tables or lists are nested too deeply") from error
+    except ValueError as error:  # also of numbers with thousands of digits
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
     if card.name != path.stem:
         raise ConfigError(
             f"{path}: name: got {card.name!r}, expected the file's name {path.stem!r}"
@@ -334,7 +365,8 @@ def _lines(card: Card) -> Iterator[str]:
     if card.weights is None:
         yield from _section("Weights", {"": "none yet, the model is not trained"})
     else:
-        yield from _section("Weights", to_table(card.weights))
+        facts = to_table(card.weights)
+        yield from _section("Weights", {name: facts[name] for name in facts if name != "marks"})
 
 
 def _section(title: str, table: Mapping[str, Any], indent: str = "  ") -> Iterator[str]:

@@ -15,14 +15,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from efa_zoo.base.errors import ConfigError, InputError, UnknownModelError, WeightsError
+from efa_zoo.base.interrupts import forbid_fork, require_no_fork
 from efa_zoo.models.hub.cards import Card
+from efa_zoo.models.hub.digest import require_digest
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from efa_zoo.models.potential import Potential
 
-__all__ = ["ModelFiles", "card", "example", "find", "list_examples", "list_models", "load"]
+__all__ = [
+    "ModelFiles",
+    "card",
+    "example",
+    "find",
+    "list_cards",
+    "list_examples",
+    "list_models",
+    "load",
+]
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 _EXAMPLES = Path(__file__).with_name("_examples")
@@ -49,13 +60,34 @@ def list_models(pattern: str = "*", *, trained: bool = True) -> list[str]:
         trained: only models with weights; False includes recipes that were not trained yet.
 
     Returns:
-        The names in alphabetical order.
-
-    Raises:
-        ConfigError: a zoo file is not valid.
+        The names in alphabetical order; without those whose zoo file is not valid, which
+        `list_cards` names.
     """
-    names = [name for name in sorted(_zoo()) if fnmatch.fnmatchcase(name, pattern)]
-    return [name for name in names if not trained or card(name).weights is not None]
+    found = list_cards(pattern)
+    return [
+        name
+        for name, card in found.items()
+        if isinstance(card, Card) and (card.weights is not None or not trained)
+    ]
+
+
+def list_cards(pattern: str = "*") -> dict[str, Card | ConfigError]:
+    """Cards of the models in the zoo, also of those that are not trained yet.
+
+    Args:
+        pattern: as for `list_models`.
+
+    Returns:
+        Cards by name in alphabetical order; for a zoo file that is not valid, what is wrong.
+    """
+    cards: dict[str, Card | ConfigError] = {}
+    for name, files in sorted(_zoo().items()):
+        if fnmatch.fnmatchcase(name, pattern):
+            try:
+                cards[name] = Card.from_toml(files.zoo_file)
+            except ConfigError as error:
+                cards[name] = error
+    return cards
 
 
 def find(name_or_path: str | os.PathLike[str]) -> ModelFiles:
@@ -70,30 +102,40 @@ def find(name_or_path: str | os.PathLike[str]) -> ModelFiles:
         are `<name>.safetensors`.
 
     Raises:
+        InputError: it is neither a name nor a path.
         UnknownModelError: there is no such model; close names are suggested.
         ConfigError: a folder has no zoo file, or several.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        kind = type(name_or_path).__name__
+        raise InputError(f"model: got an object of type {kind}, expected a name or a path")
     zoo = _zoo()
     text = os.fspath(name_or_path)
     if isinstance(name_or_path, str) and text in zoo:
         return zoo[text]
-    path = Path(text).expanduser()
-    if text and path.is_dir():
+    try:
+        path = Path(text).expanduser()
+        is_folder, is_file = bool(text) and path.is_dir(), path.is_file()
+    except (OSError, RuntimeError):  # a name that is too long, or the home of nobody
+        path, is_folder, is_file = Path(), False, False
+    if is_folder:
         zoo_files = sorted(path.glob("*.toml"))
         if len(zoo_files) != 1:
             found = ", ".join(file.name for file in zoo_files) or "none"
             hint = " (an unfinished run, --resume goes on)" if _unfinished(path) else ""
             raise ConfigError(f"{path}: found {found}, expected one zoo file (*.toml){hint}")
         path = zoo_files[0]
-    if path.suffix == ".toml" and path.is_file():
+        is_file = True
+    if path.suffix == ".toml" and is_file:
         return ModelFiles(zoo_file=path, weights=path.with_suffix(".safetensors"))
-    close = difflib.get_close_matches(text, zoo, n=3)
+    shown = text if len(text) <= 80 else f"{text[:77]}..."
+    close = difflib.get_close_matches(shown, zoo, n=3)
     hint = (
         f"did you mean {' or '.join(close)}?"
         if close
         else f"known models: {', '.join(sorted(zoo)) or 'none'}"
     )
-    raise UnknownModelError(f"no model {text!r} in the zoo, and no such folder ({hint})")
+    raise UnknownModelError(f"no model {shown!r} in the zoo, and no such folder ({hint})")
 
 
 def _unfinished(folder: Path) -> bool:
@@ -131,9 +173,11 @@ def load(model: Potential | str | os.PathLike[str], *, dtype: DTypeLike | None =
     Raises:
         UnknownModelError: there is no such model.
         ConfigError: the zoo file is not valid.
-        WeightsError: the model is not trained, or its weights file is missing, damaged, altered or
-            does not fit. Weights are never made up.
+        WeightsError: the model is not trained; its weights file is missing, damaged, altered or
+            does not fit; or the card was altered in what enters a number, which is named. Weights
+            are never made up.
         InputError: the type is not a floating-point type that JAX has enabled.
+        ForkError: the process was forked after another one had loaded a model.
     """
     # Imported here: listing models and reading cards then needs no JAX.
     import equinox as eqx
@@ -143,6 +187,8 @@ def load(model: Potential | str | os.PathLike[str], *, dtype: DTypeLike | None =
     from efa_zoo.models.potential import Potential, cast
     from efa_zoo.models.weights import load_weights
 
+    require_no_fork()
+    forbid_fork()
     if isinstance(model, Potential):
         return model if dtype is None else cast(model, dtype)
     files = find(model)
@@ -152,6 +198,7 @@ def load(model: Potential | str | os.PathLike[str], *, dtype: DTypeLike | None =
             f"{files.zoo_file}: the model {found.name} has no weights yet, train it first "
             f"(efa-zoo train {files.zoo_file})"
         )
+    require_digest(found, files.zoo_file)
     # Weights are stored in float32, whatever the user has set for new arrays.
     with jax.enable_x64(False):
         like = eqx.filter_eval_shape(EnergyModel, found.model, key=jax.random.key(0))
@@ -190,9 +237,15 @@ def _homes() -> list[Path]:
         homes.append(checkout)
     chosen = os.environ.get("EFA_ZOO_HOME")
     if chosen:
-        home = Path(chosen).expanduser()
-        if not (home / "zoo").is_dir():
-            raise ConfigError(f"EFA_ZOO_HOME: got {chosen!r}, expected a folder that has zoo/")
+        try:
+            home = Path(chosen).expanduser()
+            with os.scandir(home / "zoo"):  # glob would take a folder it may not read for empty
+                pass
+        except (OSError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(
+                f"EFA_ZOO_HOME: got {chosen!r}, expected a folder that has zoo/ ({reason})"
+            ) from error
         homes.insert(0, home)
     return homes
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import efa_zoo
-from efa_zoo import Coulomb, FrequencyConfig, Waves
+from efa_zoo import Coulomb, FrequencyConfig, IntegrationConfig, Waves
 from efa_zoo.analysis.evaluation import evaluate
 from efa_zoo.base.config import KernelConfig
 from efa_zoo.models.hub.cards import Card, write_card
@@ -35,18 +35,20 @@ KERNELS: dict[str, KernelConfig] = {
     "coulomb": Coulomb(widths=(0.8, 3.0), max_length=20.0),
 }
 
-#: What attention of the last block sees: scalars, or scalars after messages, or degree 1.
+#: What attention sees, in the last block above all.
 SEEN: dict[str, dict[str, Any]] = {
     "scalars": {},
-    "scalars_after_messages": {"attention_after_messages": True},
-    "degree1_after_messages": {"attention_after_messages": True, "last_attention_degree": 1},
+    "degree1": {"attention_after_messages": True, "last_attention_degree": 1},
 }
+
+#: Couples the fields of charges with vectors, where attention sees degree 1.
+FIELDS = IntegrationConfig(spherical_degree=1, degree=1, trainable=True)
 
 VARIANTS = [
     f"{kernel}.{seen}.{updates}"
-    for kernel in KERNELS
-    for seen in SEEN
     for updates in ("plain", "direct")
+    for seen in SEEN
+    for kernel in KERNELS
 ]
 
 
@@ -57,7 +59,11 @@ def variant(base: Card, name: str, steps: int) -> Card:
     kernel, seen, updates = name.split(".")
     model = dataclasses.replace(
         base.model,
-        attention=dataclasses.replace(base.model.attention, kernel=KERNELS[kernel]),
+        attention=dataclasses.replace(
+            base.model.attention,
+            kernel=KERNELS[kernel],
+            integration=FIELDS if seen == "degree1" else None,
+        ),
         direct_updates=updates == "direct",
         **SEEN[seen],
     )

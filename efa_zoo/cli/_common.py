@@ -77,6 +77,10 @@ Json = Annotated[bool, flag("print JSON instead of text")]
 Charge = Annotated[
     int | None, optional("INT", "total charge (e) of every structure; default: as in the file")
 ]
+Multiplicity = Annotated[
+    int | None,
+    optional("INT", "2S + 1 of every structure; default: spin= in the file, else the lowest"),
+]
 WarnOutOfRange = Annotated[bool, flag("only warn about structures outside what the model knows")]
 
 

@@ -13,6 +13,7 @@ from efa_zoo.cli._common import (
     EXAMPLE_PREFIX,
     Charge,
     Json,
+    Multiplicity,
     Name,
     WarnOutOfRange,
     dump,
@@ -43,6 +44,7 @@ def run(
     ] = None,
     resume: Annotated[bool, flag("go on from the checkpoint beside the trajectory")] = False,
     charge: Charge = None,
+    multiplicity: Multiplicity = None,
     dtype: Annotated[
         Literal["float32", "float64"],
         arg(help="floating-point type of the network; positions are float64 always"),
@@ -66,6 +68,8 @@ def run(
     structures = read_structures(file)
     if len(structures) > 1:
         raise InputError(f"{file}: has {len(structures)} structures, expected one")
+    if multiplicity is not None:
+        structures[0].atoms.info["spin"] = multiplicity
     with range_warnings(f"{file}: "), progress_bar(config.steps, "step") as bar:
         result = run_dynamics(
             name,

@@ -19,6 +19,7 @@ from efa_zoo.cli._common import (
     EXAMPLE_PREFIX,
     Charge,
     Json,
+    Multiplicity,
     Name,
     Structure,
     WarnOutOfRange,
@@ -51,6 +52,7 @@ def run(
     /,
     *,
     charge: Charge = None,
+    multiplicity: Multiplicity = None,
     out: Annotated[
         str | None, optional("FILE", "write results to FILE.extxyz or FILE.json")
     ] = None,
@@ -92,6 +94,7 @@ def run(
             potential,
             source,
             charge=charge,
+            multiplicity=multiplicity,
             dtype=dtype,
             out_of_range="warn" if warn_out_of_range else "error",
             on_error="return" if skip_bad else "raise",
@@ -115,7 +118,7 @@ def run(
 
     for failure in failures:
         print_(f"efa-zoo: skipped: {failure}", file=sys.stderr)
-    units = {"energy": "eV", "forces": "eV/Å", "charge": "e"}
+    units = {"energy": "eV", "forces": "eV/Å", "charge": "e", "charges": "e", "dipole": "e·Å"}
     content = dump({"model": name, "units": units, "structures": entries})
     if output is not None and write_json:
         write_atomically(output, f"{content}\n".encode())
@@ -170,8 +173,12 @@ def _extxyz(path: Path | None) -> Generator[Callable[[Structure, Prediction], No
         def write_one(structure: Structure, prediction: Prediction) -> None:
             atoms = structure.atoms.copy()
             atoms.info["charge"] = prediction.charge
+            found = {"charges": prediction.charges, "dipole": prediction.dipole}
             atoms.calc = SinglePointCalculator(
-                atoms, energy=prediction.energy, forces=prediction.forces
+                atoms,
+                energy=prediction.energy,
+                forces=prediction.forces,
+                **{name: values for name, values in found.items() if values is not None},
             )
             write(file, atoms, format="extxyz")
 
@@ -179,7 +186,7 @@ def _extxyz(path: Path | None) -> Generator[Callable[[Structure, Prediction], No
 
 
 def _entry(structure: Structure, prediction: Prediction) -> dict[str, Any]:
-    return {
+    entry = {
         "file": structure.file,
         "index": structure.index,
         "symbols": structure.atoms.get_chemical_symbols(),
@@ -188,6 +195,10 @@ def _entry(structure: Structure, prediction: Prediction) -> dict[str, Any]:
         "atomic_energies": prediction.atomic_energies.tolist(),
         "forces": prediction.forces.tolist(),
     }
+    for name in ("charges", "dipole"):
+        if (values := getattr(prediction, name)) is not None:
+            entry[name] = values.tolist()
+    return entry
 
 
 class _Table:

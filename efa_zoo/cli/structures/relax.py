@@ -16,6 +16,7 @@ from efa_zoo.cli._common import (
     EXAMPLE_PREFIX,
     Charge,
     Json,
+    Multiplicity,
     Name,
     WarnOutOfRange,
     dump,
@@ -52,6 +53,7 @@ def run(
     steps: Annotated[int, arg(metavar="INT", help="largest number of steps")] = 500,
     optimizer: Annotated[Literal["bfgs", "lbfgs", "fire"], arg(help="optimiser of ASE")] = "bfgs",
     charge: Charge = None,
+    multiplicity: Multiplicity = None,
     dtype: Annotated[
         Literal["float32", "float64"], arg(help="floating-point type to compute in")
     ] = "float64",
@@ -83,6 +85,8 @@ def run(
 
     results: list[Relaxation] = []
     for structure in structures:
+        if multiplicity is not None:
+            structure.atoms.info["spin"] = multiplicity
         with range_warnings(f"{structure.label}: "), progress_bar(steps, "step") as bar:
             try:
                 result = relax(

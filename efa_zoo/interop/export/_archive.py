@@ -18,7 +18,7 @@ from efa_zoo.base.config import to_table
 from efa_zoo.base.config.tables import shown
 from efa_zoo.base.contracts import JSON
 from efa_zoo.base.errors import ExportError
-from efa_zoo.interop.export._program import inputs
+from efa_zoo.interop.export._program import inputs, results
 from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.hub.digest import (
     altered,
@@ -34,8 +34,6 @@ MANIFEST, PROGRAM = "manifest.json", "program.bin"
 #: Bytes of the largest manifest, which is little more than a card.
 _LARGEST_MANIFEST = 1_000_000
 
-_ENERGY_UNIT, _FORCE_UNIT = "eV, relative to the card's reference energies", "eV/Å"
-
 
 def write(
     path: Path,
@@ -45,7 +43,6 @@ def write(
     platforms: Sequence[str],
     evaluation: str | None,
 ) -> None:
-    atoms = ["molecules", "atoms"]
     manifest: dict[str, Any] = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -60,8 +57,8 @@ def write(
             for name, shape, kind, unit in inputs(card.model, dtype)
         ],
         "outputs": [
-            {"name": "atomic_energies", "shape": atoms, "dtype": dtype.name, "unit": _ENERGY_UNIT},
-            {"name": "forces", "shape": [*atoms, "3"], "dtype": dtype.name, "unit": _FORCE_UNIT},
+            {"name": name, "shape": list(shape), "dtype": kind, "unit": unit}
+            for name, shape, kind, unit in results(card.model, dtype)
         ],
         "program": {
             "member": PROGRAM,

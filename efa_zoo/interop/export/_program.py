@@ -15,6 +15,7 @@ from jaxtyping import Array
 
 from efa_zoo.base.config import AttentionConfig, ModelConfig
 from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.models.outputs import Outputs
 from efa_zoo.structures.graph import Graph
 
 
@@ -43,24 +44,43 @@ def inputs(config: ModelConfig, dtype: np.dtype) -> list[tuple[str, tuple[str, .
     ]
     if config.dipole_embedding:
         arguments.append(("atomic_dipoles", (*atoms, "3"), dtype.name, "e·Å"))
+    if config.spin_embedding:
+        arguments.append(("unpaired_electrons", ("molecules",), "int32", "2S"))
     return arguments
+
+
+def results(config: ModelConfig, dtype: np.dtype) -> list[tuple[str, tuple[str, ...], str, str]]:
+    """Name, shape, type and unit of every result of the program, fields of `Outputs`."""
+    atoms = ("molecules", "atoms")
+    energies = "eV, relative to the card's reference energies"
+    found: list[tuple[str, tuple[str, ...], str, str]] = [
+        ("atomic_energies", atoms, dtype.name, energies),
+        ("forces", (*atoms, "3"), dtype.name, "eV/Å"),
+    ]
+    if config.atomic_charges:
+        found += [
+            ("charges", atoms, dtype.name, "e"),
+            ("dipole", ("molecules", "3"), dtype.name, "e·Å, about the mean of the positions"),
+        ]
+    return found
 
 
 def make_program(network: EnergyModel, dtype: np.dtype, platforms: Sequence[str]) -> bytes:
     """Atomic energies and forces of a batch of any size, serialised."""
 
     # As `energy_and_forces`, whose contracts cannot handle sizes that are left open.
-    def molecule(positions: Array, graph: Graph) -> tuple[Array, Array]:
-        def total(moved: Array) -> tuple[Array, Array]:
+    def molecule(positions: Array, graph: Graph) -> Outputs:
+        def total(moved: Array) -> tuple[Array, Outputs]:
             outputs = network(eqx.tree_at(lambda g: g.positions, graph, moved))
-            return outputs.energy, outputs.atomic_energies
+            return outputs.energy, outputs
 
-        (_, energies), gradient = jax.value_and_grad(total, has_aux=True)(positions)
-        return energies, -gradient
+        (_, outputs), gradient = jax.value_and_grad(total, has_aux=True)(positions)
+        return dataclasses.replace(outputs, forces=-gradient)
 
-    def batch(*leaves: Array) -> tuple[Array, Array]:
+    def batch(*leaves: Array) -> tuple[Array, ...]:
         graphs = jax.tree.unflatten(layout, leaves)
-        return jax.vmap(molecule)(graphs.positions, graphs)
+        outputs = jax.vmap(molecule)(graphs.positions, graphs)
+        return tuple(getattr(outputs, name) for name, *_ in results(network.config, dtype))
 
     layout = jax.tree.structure(_one_atom(network.config))
     scope = jax.export.SymbolicScope()
@@ -76,8 +96,13 @@ def make_program(network: EnergyModel, dtype: np.dtype, platforms: Sequence[str]
 
 def _one_atom(config: ModelConfig) -> Graph:
     """A graph with the leaves that the program takes, in their order."""
-    dipoles = np.zeros((1, 3)) if config.dipole_embedding else None
-    return Graph.from_arrays([1], [[0.0, 0.0, 0.0]], None, atomic_dipoles=dipoles)
+    return Graph.from_arrays(
+        [1],
+        [[0.0, 0.0, 0.0]],
+        None,
+        atomic_dipoles=np.zeros((1, 3)) if config.dipole_embedding else None,
+        multiplicity=2 if config.spin_embedding else None,
+    )
 
 
 @contextmanager

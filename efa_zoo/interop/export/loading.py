@@ -19,6 +19,7 @@ from efa_zoo.base.errors import ConfigError, ExportError, InputError
 from efa_zoo.base.interrupts import forbid_fork, require_no_fork
 from efa_zoo.interop.export import _archive
 from efa_zoo.interop.export._platforms import DEVICES
+from efa_zoo.interop.export._program import inputs, results
 from efa_zoo.models.checks import OutOfRange, as_out_of_range, check_structure
 from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.outputs import Outputs
@@ -54,6 +55,7 @@ class ExportedModel:
         structures: AnyStructure,
         *,
         charge: int | None = ...,
+        multiplicity: int | None = ...,
         out_of_range: OutOfRange = ...,
     ) -> Prediction: ...
 
@@ -63,6 +65,7 @@ class ExportedModel:
         structures: Iterable[AnyStructure],
         *,
         charge: int | None = ...,
+        multiplicity: int | None = ...,
         out_of_range: OutOfRange = ...,
     ) -> list[Prediction]: ...
 
@@ -71,6 +74,7 @@ class ExportedModel:
         structures: AnyStructure | Iterable[AnyStructure],
         *,
         charge: int | None = None,
+        multiplicity: int | None = None,
         out_of_range: OutOfRange = "error",
     ) -> Prediction | list[Prediction]:
         """Energy and forces of one structure or of several, as `efa_zoo.predict` gives them.
@@ -81,6 +85,7 @@ class ExportedModel:
         Args:
             structures: ASE atoms or a `Graph` (positions in Å), or several of them.
             charge: total charge in units of e; None takes the structure's own.
+            multiplicity: 2S + 1; None takes the structure's own.
             out_of_range: whether a structure outside what the model knows raises or only warns.
 
         Returns:
@@ -91,12 +96,16 @@ class ExportedModel:
         """
         as_out_of_range(out_of_range)
         if is_structure(structures):
-            return self._predict(cast("AnyStructure", structures), charge, out_of_range, "")
+            return self._predict(
+                cast("AnyStructure", structures), charge, multiplicity, out_of_range, ""
+            )
         predictions = []
         for index, structure in enumerate(cast("Iterable[AnyStructure]", structures)):
             where = f"structure {index}: "
             try:
-                predictions.append(self._predict(structure, charge, out_of_range, where))
+                predictions.append(
+                    self._predict(structure, charge, multiplicity, out_of_range, where)
+                )
             except InputError as error:
                 raise InputError(f"{where}{error}") from error
         return predictions
@@ -109,7 +118,8 @@ class ExportedModel:
                 within the card's cutoff.
 
         Returns:
-            Atomic energies in eV relative to the card's reference energies, and forces in eV/Å.
+            Atomic energies in eV relative to the card's reference energies, and forces in eV/Å;
+            charges and dipole if the model has them.
 
         Raises:
             InputError: the graphs do not list all pairs within the cutoff.
@@ -123,25 +133,23 @@ class ExportedModel:
         floats = np.dtype(self.dtype)
         with jax.enable_x64(self.dtype == "float64"):
             arguments = [
-                jnp.asarray(graphs.atomic_numbers, jnp.int32),
-                jnp.asarray(graphs.positions, floats),
-                jnp.asarray(graphs.neighbors, jnp.int32),
-                jnp.asarray(graphs.neighbor_mask, bool),
-                jnp.asarray(graphs.total_charge, jnp.int32),
+                jnp.asarray(getattr(graphs, name), kind)
+                for name, _, kind, _ in inputs(self.card.model, floats)
             ]
-            if self.card.model.dipole_embedding:
-                arguments.append(jnp.asarray(graphs.atomic_dipoles, floats))
-            energies, forces = self._call(*arguments)
-            return Outputs(atomic_energies=energies, forces=forces)
+            names = [name for name, *_ in results(self.card.model, floats)]
+            return Outputs(**dict(zip(names, self._call(*arguments), strict=True)))
 
     def _predict(
         self,
         structure: AnyStructure,
         charge: int | None,
+        multiplicity: int | None,
         out_of_range: OutOfRange,
         where: str,
     ) -> Prediction:
-        molecule = check_structure(structure, self.card, charge, out_of_range, where=where)
+        molecule = check_structure(
+            structure, self.card, charge, out_of_range, multiplicity=multiplicity, where=where
+        )
         cutoff = self.card.model.message_passing.cutoff
         shape = Shape(
             1, padded_atoms(molecule.num_atoms), padded_neighbors(molecule.positions, cutoff)

@@ -180,5 +180,6 @@ def _example(card: Card, atoms: int, dtype: str) -> Graph:
         2.0 * lattice + random.uniform(-0.2, 0.2, (atoms, 3)),
         card.model.message_passing.cutoff,
         atomic_dipoles=random.normal(size=(atoms, 3)) if card.model.dipole_embedding else None,
+        multiplicity=3 - sum(numbers) % 2 if card.model.spin_embedding else None,
         dtype=np.dtype(dtype),
     )

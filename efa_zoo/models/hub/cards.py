@@ -16,7 +16,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from efa_zoo.base.config import ModelConfig, TrainingConfig, from_table, to_table
+from efa_zoo.base.config import (
+    ModelConfig,
+    TrainingConfig,
+    Waves,
+    WindowedWaves,
+    from_table,
+    to_table,
+)
 from efa_zoo.base.config.tables import shown
 from efa_zoo.base.errors import ConfigError
 from efa_zoo.base.files import write_atomically
@@ -166,6 +173,7 @@ class Card:
                         f"domain.elements: got {element!r}, expected elements up to "
                         f"model.highest_atomic_number = {self.model.highest_atomic_number}"
                     )
+            self._check_reach(self.domain.max_distance)
         if self.weights is not None:
             if self.domain is None:
                 raise ConfigError("domain: missing, expected where the model has [weights]")
@@ -175,6 +183,22 @@ class Card:
                     f"reference_energies: no energy for {', '.join(sorted(missing))}, expected "
                     "one for every element of the domain"
                 )
+
+    def _check_reach(self, max_distance: float) -> None:
+        """Refuse distances at which quadrature does not keep its tolerance."""
+        attention = self.model.attention
+        if attention is None or attention.evaluation == "exact":
+            return
+        kernel = attention.kernel
+        if isinstance(kernel, WindowedWaves):  # which have no quadrature
+            return
+        length = kernel.frequencies.max_length if isinstance(kernel, Waves) else kernel.max_length
+        if max_distance > length:
+            raise ConfigError(
+                f"domain.max_distance: got {max_distance:g} Å, expected at most the kernel's "
+                f"max_length of {length:g} Å, up to which quadrature keeps its tolerance (or "
+                'evaluation = "exact")'
+            )
 
     def energies_of_elements(self, atomic_numbers: np.ndarray) -> np.ndarray:
         """Look up what is added to the network's atomic energies, in float64.

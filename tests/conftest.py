@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,14 @@ from efa_zoo.structures.domain import Domain
 # percent of speed. Commands that tests start inherit this.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
+# Workers, and commands that tests start, share what they compile for as long as the run takes.
+_SHARED = "JAX_COMPILATION_CACHE_DIR"
+_OWN_CACHE = _SHARED not in os.environ
+if _OWN_CACHE:
+    os.environ[_SHARED] = tempfile.mkdtemp(prefix="efa_zoo_compiled_")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -23,6 +33,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="folder of the archives that tests/interop compares with; default: tests/golden",
     )
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _OWN_CACHE:
+        shutil.rmtree(os.environ[_SHARED], ignore_errors=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_programs_are_dropped() -> Iterator[None]:
+    """Keep the memory of a worker from growing with the number of modules it has tested."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture

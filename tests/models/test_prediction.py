@@ -64,10 +64,10 @@ def test_one_structure_gives_one_prediction_in_physical_units(model: efa_zoo.Pot
     assert result.forces.dtype == result.atomic_energies.dtype == np.float64
     assert result.energy == pytest.approx(result.atomic_energies.sum(), abs=1e-12)
     graph = Graph.from_ase(atoms, model.card.model.message_passing.cutoff)
-    energies, forces = eqx.filter_jit(energy_and_forces)(model.network, graph)
+    outputs = eqx.filter_jit(energy_and_forces)(model.network, graph)
     references = sum(model.card.reference_energies[symbol] for symbol in atoms.symbols)
-    assert result.energy == pytest.approx(float(energies.sum()) + references, abs=1e-4)
-    np.testing.assert_allclose(result.forces, forces, atol=1e-5)
+    assert result.energy == pytest.approx(float(outputs.energy) + references, abs=1e-4)
+    np.testing.assert_allclose(result.forces, outputs.forces, atol=1e-5)
 
 
 def test_a_name_a_graph_and_atoms_give_the_same(model: efa_zoo.Potential) -> None:
@@ -253,7 +253,10 @@ def test_a_structure_without_finite_energy_is_a_failure_of_its_own(
 ) -> None:
     broken = eqx.tree_at(lambda m: m.network.readout, model, model.network.readout * np.nan)
     (result,) = predict(broken, [water(charge=0)], on_error="return")
-    assert str(result) == "structure 0: the model gives no finite energy and forces for it"
+    assert (
+        str(result)
+        == "structure 0: positions: the model gives no finite energy and forces for them"
+    )
 
 
 def test_all_bad_and_none_at_all(model: efa_zoo.Potential) -> None:

@@ -117,6 +117,58 @@ def _card(card: Card) -> Iterator[str]:
         yield from ("", f"**Limits.** {' '.join(card.limits.split())}")
 
 
+#: Names of the parts of a variant's name in docs/kernels.json.
+_VARIANTS = {
+    "waves": "waves for 20 Å",
+    "coulomb": "Coulomb",
+    "scalars": "scalars",
+    "degree1": "vectors",
+    "plain": "no",
+    "direct": "yes",
+}
+
+
+def kernels() -> Iterator[str]:
+    """Errors of short trainings on dimers by kernel, by what attention sees and by updates."""
+    found = json.loads((DOCS / "kernels.json").read_text(encoding="utf-8"))
+    pairs = ("two charged", "charged and neutral", "two neutral")
+    yield (
+        "| kernel | sees | direct updates | parameters | test, meV / meV/Å | 8 to 15 Å, meV "
+        f"| {' | '.join(pairs)} | correlation | unseen pairs, meV |"
+    )
+    yield "|---|---|---|" + "---:|" * (len(pairs) + 5)
+    for name, errors in found.items():
+        labels = [_VARIANTS[part] for part in name.split(".")]
+        test, far = errors["test"]["all"], errors["test"]["8 to 15 Å"]
+        shares = [
+            f"{1e3 * row['rmse']:.0f} ({100 * row['ratio']:.0f}%)"
+            for row in (errors["long_range"][pair] for pair in pairs)
+        ]
+        cells = [
+            *labels,
+            f"{errors['parameters']:,}",
+            f"{1e3 * test['energy_mae']:.0f} / {1e3 * test['force_mae']:.0f}",
+            f"{1e3 * far['energy_mae']:.0f}",
+            *shares,
+            f"{errors['long_range']['scans']['correlation']:.3f}",
+            f"{1e3 * errors['transfer']['all']['energy_mae']:.0f}",
+        ]
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+    yield (
+        "| kernel | sees | direct updates | kind of pairs | power of the tail | label's power "
+        "| wrong signs, 8 to 11 Å |"
+    )
+    yield "|---|---|---|---|---:|---:|---:|"
+    for name, errors in found.items():
+        labels = [_VARIANTS[part] for part in name.split(".")]
+        for pair, tail in errors["tails"].items():
+            power = f"{tail['model']:.2f}" if "model" in tail else "–"
+            distant = errors["interactions"][pair].get("8 to 11 Å", {})
+            wrong = f"{100 * distant['wrong_sign']:.0f}%" if "wrong_sign" in distant else "–"
+            yield f"| {' | '.join(labels)} | {pair} | {power} | {tail['label']:.2f} | {wrong} |"
+
+
 def symmetry() -> Iterator[str]:
     """What transformations that should change nothing do change."""
     found = json.loads((DOCS / "symmetry.json").read_text(encoding="utf-8"))
@@ -137,6 +189,7 @@ def _error(error: float | None) -> str:
 TABLES: dict[Path, tuple[Callable[[], Iterator[str]], ...]] = {
     ROOT / "README.md": (models,),
     DOCS / "dimers.md": (dimers,),
+    DOCS / "howto" / "kernels.md": (kernels,),
     DOCS / "models.md": (cards,),
     DOCS / "numbers.md": (models, symmetry),
 }

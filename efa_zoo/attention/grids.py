@@ -12,7 +12,7 @@ phase that the largest frequency ω = max_frequency / max_length reaches at the 
 max_frequency · d / max_length.
 
 Points and weights come from SciPy; the limits come from a table computed by
-`efa_zoo.attention._grid_limits`.
+`docs/compute_grid_limits.py`.
 """
 
 from __future__ import annotations

@@ -317,47 +317,38 @@ class EuclideanFastAttention(eqx.Module):
         with jax.default_matmul_precision("highest"):
             if evaluation is None:
                 evaluation = self.evaluation_for(features.shape[0])
-            return self._attend(features, positions, atom_mask, evaluation)
-
-    def _attend(
-        self,
-        features: Array,
-        positions: Array,
-        atom_mask: Array | None,
-        evaluation: Literal["exact", "quadrature"],
-    ) -> Array:
-        query, key, value = self.query_key_value(features)
-        flat = value.reshape(value.shape[0], -1)
-        kernel = self.kernel(features.dtype)
-        if evaluation == "exact":
-            attended = attend_exact(
-                query, key, flat, positions, kernel, self.spherical_degree, atom_mask
-            )
-        elif isinstance(kernel, CoulombKernel):
-            vectors, factors = self._coulomb_waves()
-            wave_numbers = jnp.asarray(np.linalg.norm(vectors, axis=1), positions.dtype)
-            amplitudes = kernel.amplitudes(wave_numbers)
-            attended = attend_wave_vectors(
-                query, key, flat, positions, vectors, factors, amplitudes, atom_mask
-            )
-        else:
-            assert isinstance(kernel, WaveKernel)
-            points = self._grid_points()
-            directions, _ = lebedev_grid(points)
-            factors = harmonics_on_grid(points, self.spherical_degree)
-            attended = attend_quadrature(
-                query, key, flat, positions, kernel.frequencies, directions, factors, atom_mask
-            )
-        if self.integration is None:
-            return attended.reshape(value.shape)
-        constants = self.config.integration and self.config.integration.degree_constants
-        if constants is not None:
-            factor = repeat_degrees(
-                jnp.asarray(constants, attended.dtype), self.spherical_degree, 0
-            )
-            attended = attended * factor[:, None]
-        product = attended.reshape(*attended.shape[:2], *value.shape[1:])
-        return self.integration.couple(product)
+            query, key, value = self.query_key_value(features)
+            flat = value.reshape(value.shape[0], -1)
+            kernel = self.kernel(features.dtype)
+            if evaluation == "exact":
+                attended = attend_exact(
+                    query, key, flat, positions, kernel, self.spherical_degree, atom_mask
+                )
+            elif isinstance(kernel, CoulombKernel):
+                vectors, factors = self._coulomb_waves()
+                wave_numbers = jnp.asarray(np.linalg.norm(vectors, axis=1), positions.dtype)
+                amplitudes = kernel.amplitudes(wave_numbers)
+                attended = attend_wave_vectors(
+                    query, key, flat, positions, vectors, factors, amplitudes, atom_mask
+                )
+            else:
+                assert isinstance(kernel, WaveKernel)
+                points = self._grid_points()
+                directions, _ = lebedev_grid(points)
+                factors = harmonics_on_grid(points, self.spherical_degree)
+                attended = attend_quadrature(
+                    query, key, flat, positions, kernel.frequencies, directions, factors, atom_mask
+                )
+            if self.integration is None:
+                return attended.reshape(value.shape)
+            constants = self.config.integration and self.config.integration.degree_constants
+            if constants is not None:
+                factor = repeat_degrees(
+                    jnp.asarray(constants, attended.dtype), self.spherical_degree, 0
+                )
+                attended = attended * factor[:, None]
+            product = attended.reshape(*attended.shape[:2], *value.shape[1:])
+            return self.integration.couple(product)
 
 
 def _initial_frequencies(

@@ -8,6 +8,7 @@ import json
 import math
 from pathlib import Path
 
+import compute_grid_limits as grid_limits
 import e3x
 import hypothesis
 import jax
@@ -17,7 +18,6 @@ import pytest
 from hypothesis import strategies as st
 from scipy.special import sph_harm_y_all, spherical_jn
 
-from efa_zoo.attention import _grid_limits
 from efa_zoo.attention.grids import (
     check_grid,
     grid_for,
@@ -172,12 +172,10 @@ def test_unknown_rule_names_close_ones() -> None:
 
 @pytest.mark.parametrize("num", [6, 14, 50, 74])
 def test_table_is_what_its_program_computes(num: int) -> None:
-    shipped = json.loads(Path(_grid_limits.__file__).with_name("grid_limits.json").read_text())
-    assert tuple(shipped["tolerances"]) == _grid_limits.TOLERANCES
+    shipped = json.loads(Path(grids.__file__).with_name("grid_limits.json").read_text())
+    assert tuple(shipped["tolerances"]) == grid_limits.TOLERANCES
     assert tuple(map(int, shipped["phases"])) == lebedev_rules()
-    np.testing.assert_allclose(
-        shipped["phases"][str(num)], _grid_limits.rule_limits(num), atol=2e-3
-    )
+    np.testing.assert_allclose(shipped["phases"][str(num)], grid_limits.rule_limits(num), atol=2e-3)
 
 
 @pytest.mark.parametrize("degree", range(5))
@@ -290,7 +288,7 @@ def test_errors_say_what_would_do() -> None:
 
 
 def test_program_writes_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_grid_limits, "lebedev_rules", lambda: (6, 14))
+    monkeypatch.setattr(grid_limits, "lebedev_rules", lambda: (6, 14))
     out = tmp_path / "limits.json"
-    _grid_limits.main(["--out", str(out)])
+    grid_limits.main(["--out", str(out)])
     assert set(json.loads(out.read_text())["phases"]) == {"6", "14"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +27,7 @@ from efa_zoo.base.config import (
 from efa_zoo.base.config.tables import shown
 from efa_zoo.base.errors import ConfigError
 from efa_zoo.base.files import write_atomically
+from efa_zoo.models.hub.card_text import card_lines
 from efa_zoo.models.hub.digest import sealed
 from efa_zoo.structures.domain import Domain
 from efa_zoo.structures.elements import ATOMIC_NUMBERS, SYMBOLS
@@ -247,7 +248,7 @@ class Card:
         return _parse(text, path)
 
     def __str__(self) -> str:
-        return "\n".join(_lines(self))
+        return "\n".join(card_lines(self))
 
 
 def write_card(path: Path | str, card: Card) -> None:
@@ -358,58 +359,3 @@ def _replace(table: MutableMapping[str, Any], values: Mapping[str, object]) -> N
             _replace(table[key], value)
         else:
             table[key] = value
-
-
-def _lines(card: Card) -> Iterator[str]:
-    yield f"{card.name}: {card.description}"
-    yield from _section("Data", to_table(card.data))
-    if card.domain is not None:
-        domain = card.domain
-        shells = "closed shells only" if domain.closed_shell else "any number of electrons"
-        yield from _section(
-            "Valid for",
-            {
-                "elements": " ".join(domain.elements),
-                "total charges": " ".join(
-                    f"{charge:+d}" if charge else "0" for charge in domain.total_charges
-                ),
-                "distances": f"{domain.min_distance:g} to {domain.max_distance:g} Å",
-                "electrons": shells,
-            },
-        )
-    yield from _section("Limits", {"": card.limits} if card.limits else {})
-    yield from _section("Architecture", to_table(card.model))
-    if card.training is not None:
-        yield from _section("Training", to_table(card.training))
-    if card.fine_tuning is not None:
-        yield from _section("Fine-tuning", to_table(card.fine_tuning))
-    yield from _section("Training cost", card.cost)
-    yield from _section("Errors", card.metrics)
-    yield from _section("Reference energies (eV)", card.reference_energies)
-    if card.weights is None:
-        yield from _section("Weights", {"": "none yet, the model is not trained"})
-    else:
-        facts = to_table(card.weights)
-        yield from _section("Weights", {name: facts[name] for name in facts if name != "marks"})
-
-
-def _section(title: str, table: Mapping[str, Any], indent: str = "  ") -> Iterator[str]:
-    if not table:
-        return
-    yield f"{indent[2:]}{title}"
-    width = max(len(key) for key in table)
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _section(key, value, indent + "  ")
-        elif value != "":
-            yield f"{indent}{key.ljust(width)}  {_text(value)}" if key else f"{indent}{value}"
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list | tuple):
-        return " ".join(_text(item) for item in value)
-    return str(value)

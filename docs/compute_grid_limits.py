@@ -1,4 +1,4 @@
-r"""Compute the phases that Lebedev rules resolve: `python -m efa_zoo.attention._grid_limits`.
+r"""Compute the phases that Lebedev rules resolve: `python docs/compute_grid_limits.py`.
 
 The program writes the table that `efa_zoo.attention.grids` reads. An entry is the largest phase b
 such that for every smaller phase, every direction n and every order m
@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import spherical_jn
 
+from efa_zoo.attention import grids
 from efa_zoo.attention.grids import half_grid, lebedev_precision, lebedev_rules
 from efa_zoo.ops.harmonics import constant_harmonics
 
@@ -170,7 +171,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument(
-        "--out", type=Path, default=Path(__file__).with_name("grid_limits.json"), metavar="FILE"
+        "--out",
+        type=Path,
+        default=Path(grids.__file__).with_name("grid_limits.json"),
+        metavar="FILE",
     )
     out: Path = parser.parse_args(arguments).out
     logging.basicConfig(level=logging.INFO, format="%(message)s")

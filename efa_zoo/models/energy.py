@@ -91,7 +91,11 @@ def batch_energy_and_forces(model: Network, graphs: Graph) -> Outputs:
         The outputs, with one more leading axis on every leaf.
     """
     function = jax.vmap(functools.partial(energy_and_forces, model))
-    return map_chunks(function, graphs, molecules_at_once(graphs), remat=False)
+    size = molecules_at_once(graphs)
+    molecules = graphs.atomic_numbers.shape[0]
+    if not isinstance(molecules, int) or size >= molecules:
+        return function(graphs)
+    return map_chunks(function, graphs, size, remat=False)
 
 
 #: Pairs of atoms of the molecules that are computed together on a CPU, and of all molecules of a

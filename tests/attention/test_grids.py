@@ -18,6 +18,7 @@ import pytest
 from hypothesis import strategies as st
 from scipy.special import sph_harm_y_all, spherical_jn
 
+from efa_zoo.attention import grids
 from efa_zoo.attention.grids import (
     check_grid,
     grid_for,

@@ -48,9 +48,9 @@ def code(title: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     place = lines[0].removeprefix("# ")
     assert not (ROOT / place).exists()
     file = home / place
-    file.parent.mkdir()
+    file.parent.mkdir(parents=True)
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    package = importlib.import_module(file.parent.name)
+    package = importlib.import_module(".".join(Path(place).parent.parts))
     monkeypatch.setattr(package, "__path__", [*package.__path__, str(file.parent)])
     name = f"{package.__name__}.{file.stem}"
     monkeypatch.delitem(sys.modules, name, raising=False)

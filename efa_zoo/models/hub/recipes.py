@@ -11,7 +11,7 @@ import inspect
 import os
 import textwrap
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -123,14 +123,17 @@ def _text(card: Card, base: str, path: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(path: str, config: Any) -> Iterator[str]:
-    """Lines of a table: plain options first, then the tables in it."""
+def _table(path: str, config: Any, kinds: Sequence[str] = ()) -> Iterator[str]:
+    """Lines of a table: its kind, where there are several, plain options, then the tables in it."""
     explained = _explanations(type(config))
     hints = typing.get_type_hints(type(config))
     values = to_table(config)
     yield ""
     yield from _comment(_sentence(_summary(type(config))))
     yield f"[{path}]"
+    if kinds:
+        yield from _comment(f"Which of {', '.join(kinds)}; each has options of its own.")
+        yield f"kind = {_value(values['kind'])}"
     inner = []
     for field in dataclasses.fields(config):
         kind = _dataclass_in(hints[field.name])
@@ -151,7 +154,7 @@ def _table(path: str, config: Any) -> Iterator[str]:
             for option, text in _explanations(kind).items():
                 yield from _comment(f"{option}: {text}", "#   ")
         else:
-            yield from _table(f"{path}.{name}", value)
+            yield from _table(f"{path}.{name}", value, _kinds(hints[name]))
 
 
 def _dataclass_in(hint: Any) -> type | None:
@@ -160,6 +163,11 @@ def _dataclass_in(hint: Any) -> type | None:
         if dataclasses.is_dataclass(kind):
             return typing.cast("type", kind)
     return None
+
+
+def _kinds(hint: Any) -> list[str]:
+    """Names of the kinds of tables that a field takes, if there are several."""
+    return [kind.kind for kind in typing.get_args(hint) if hasattr(kind, "kind")]
 
 
 def _value(value: Any) -> str:

@@ -68,6 +68,8 @@ def long_range_errors(
             table[name] = _shares(label[distant], model[distant])
         for start, end in _BINS if name != "all" else ():
             inside = members & (start <= separation) & (separation < end)
+            if end == high:
+                inside |= members & (separation == end)
             if inside.any():
                 row = _shares(label[inside], model[inside])
                 bins.setdefault(name, {})[f"{start:g} to {end:g} Å"] = row

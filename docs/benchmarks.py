@@ -24,6 +24,7 @@ from benchmarks.report import (  # noqa: E402
     crossover_rows,
     describe_machine,
     fractions,
+    kernel_rows,
     markdown,
     number,
     peak_bytes,
@@ -365,6 +366,12 @@ def section(results: Results, picture: str) -> Iterator[str]:
             "### Exact sum or quadrature\n\nWhere the two evaluations of a layer of 32 features "
             "take the same time for a gradient, and what `auto` chooses by its cost model:\n\n"
             + markdown(list(crossover_rows(results["crossover"])))
+        )
+    if "attention_kernels" in results:
+        yield (
+            "### Kernels of attention\n\nThe exact form of a layer of 32 features and 12 heads, "
+            "output / gradient for features and positions, in nanoseconds per pair of atoms:\n\n"
+            + markdown(list(kernel_rows(results["attention_kernels"])))
         )
     if "startup" in results:
         yield (

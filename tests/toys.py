@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def potential(model: ModelConfig) -> Potential:
         description="Small.",
         model=model,
         data=DataSource(name="none", level_of_theory="none"),
-        domain=TOY_DOMAIN,
+        domain=dataclasses.replace(TOY_DOMAIN, max_distance=10.0),
         reference_energies=TOY_REFERENCES,
     )
     return Potential(network=EnergyModel(model, key=jax.random.key(0)), card=card)

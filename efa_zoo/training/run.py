@@ -21,6 +21,7 @@ from efa_zoo.models.hub.cards import Card, WeightsFile, write_results
 from efa_zoo.models.hub.registry import find
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.weights import named_arrays, save_weights
+from efa_zoo.structures.distances import farthest
 from efa_zoo.structures.domain import Domain
 from efa_zoo.structures.elements import symbol
 from efa_zoo.training.loop import BatchSource, fit
@@ -165,7 +166,7 @@ def repeat_isolated(structures: Sequence[Structure], share: float) -> list[Struc
 
 
 def require_places(structures: Sequence[Structure], card: Card) -> None:
-    """Refuse structures with elements beyond those that a network can tell apart.
+    """Refuse structures with elements or distances beyond those that a network is made for.
 
     Args:
         structures: labelled structures.
@@ -173,6 +174,7 @@ def require_places(structures: Sequence[Structure], card: Card) -> None:
 
     Raises:
         DataError: an element is beyond `model.highest_atomic_number`.
+        ConfigError: a distance is beyond what attention resolves.
     """
     highest = card.model.highest_atomic_number
     beyond = sorted({int(z) for s in structures for z in s.atomic_numbers if z > highest})
@@ -181,6 +183,7 @@ def require_places(structures: Sequence[Structure], card: Card) -> None:
             f"elements: got {', '.join(map(symbol, beyond))}, but the network of {card.name} has "
             f"places up to {symbol(highest)} only (model.highest_atomic_number = {highest})"
         )
+    card.check_reach(max(farthest(s.positions)[0] for s in structures))
 
 
 def covered_domain(structures: Sequence[Structure]) -> Domain:

@@ -362,7 +362,7 @@ def test_trainable_frequencies_get_gradients(x64: None) -> None:
 def test_an_evaluation_can_be_chosen_whatever_the_padding(x64: None) -> None:
     """What decides by the number of atoms would change with padding."""
     irreps = Irreps(0, False)
-    config = AttentionConfig(frequencies=_FREQUENCIES, evaluation="auto", grid=50)
+    config = AttentionConfig(kernel=Waves(frequencies=_FREQUENCIES), evaluation="auto", grid=50)
     layer = _layer(irreps, config)
     features, positions = map(jnp.asarray, _inputs(irreps))
     assert layer.evaluation_for(len(positions)) == "exact"

@@ -21,7 +21,7 @@ from benchmarks.startup import measure_startup
 __all__ = ["main", "run"]
 
 #: What is measured beside the table of cases, by name.
-_EXTRAS = ("crossover", "startup")
+_EXTRAS = ("crossover", "attention_kernels", "startup")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,7 +107,7 @@ def run(
 
     Args:
         cases: rows of the table.
-        extras: what else, of "crossover" and "startup".
+        extras: what else, of "crossover", "attention_kernels" and "startup".
         reference: folder of the reference implementation, if any.
         seconds: rough limit on the repeats of a case.
         quick: tiny sizes.
@@ -128,7 +128,7 @@ def run(
         print(f"{elapsed:5.0f} s  {number}/{len(cases)}  {case.name}: {state}", file=sys.stderr)
     for name in extras:
         try:
-            if name == "crossover":
+            if name != "startup":
                 with Worker() as worker:
                     results[name] = worker.ask(name, quick=quick, seconds=seconds / 6)
             else:

@@ -13,6 +13,7 @@ __all__ = [
     "crossover_rows",
     "describe_machine",
     "fractions",
+    "kernel_rows",
     "markdown",
     "number",
     "peak_bytes",
@@ -146,6 +147,15 @@ def crossover_rows(rows: Sequence[dict[str, Any]]) -> Iterator[Row]:
         yield row["title"], most if measured is None else f"{measured:,}", f"{row['auto']:,}"
 
 
+def kernel_rows(rows: Sequence[dict[str, Any]]) -> Iterator[Row]:
+    """Nanoseconds per pair of atoms by kernel of attention, output / gradient."""
+    kernels = list(rows[0]["forward"])
+    yield ("exact attention, ns per pair", *kernels)
+    for row in rows:
+        times = (f"{row['forward'][k]:.0f} / {row['gradient'][k]:.0f}" for k in kernels)
+        yield row["title"], *times
+
+
 def startup_rows(rows: Sequence[dict[str, Any]]) -> Iterator[Row]:
     """Seconds of a new process until its first predictions."""
     yield ("new process", "import", "load", "first predict", "again", "whole process")
@@ -203,7 +213,11 @@ def text_report(results: dict[str, Any]) -> str:
         rows.append(case_row(record, results["machine"]))
     for group, rows in groups.items():
         parts.append(f"{group}\n{aligned([COLUMNS, *rows])}")
-    for name, rows_of in (("crossover", crossover_rows), ("startup", startup_rows)):
+    for name, rows_of in (
+        ("crossover", crossover_rows),
+        ("attention_kernels", kernel_rows),
+        ("startup", startup_rows),
+    ):
         if name in results:
             parts.append(aligned(list(rows_of(results[name]))))
         if name in results["errors"]:

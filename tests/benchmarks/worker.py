@@ -149,6 +149,10 @@ def main() -> None:
             from benchmarks.crossover import measure_crossover
 
             answer = measure_crossover(**request)
+        elif kind == "attention_kernels":
+            from benchmarks.attention_kernels import measure_attention_kernels
+
+            answer = measure_attention_kernels(**request)
         elif kind == "profile":
             from benchmarks.profile import profile
 

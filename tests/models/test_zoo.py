@@ -144,9 +144,10 @@ def test_padding_and_batching_change_nothing(
             lambda x: x.astype(dtype) if hasattr(x, "astype") else x, model.network
         )
         for sizes in ({}, {"num_atoms": 13, "num_neighbors": 11}):
-            energies, forces = quick_jit(energy_and_forces)(
+            outputs = quick_jit(energy_and_forces)(
                 network, jax.tree.map(jax.numpy.asarray, graph.pad(**sizes))
             )
+            energies, forces = outputs.atomic_energies, outputs.forces
             found = float(np.asarray(energies, np.float64).sum())
             expected = relative_energy(model, alone, atoms)
             assert found == pytest.approx(expected, rel=TOLERANCES[dtype])

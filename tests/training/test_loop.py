@@ -412,7 +412,7 @@ def test_mean_errors_weigh_molecules_and_components_alike() -> None:
     np.testing.assert_allclose(together["energy_mae"], total["energy_absolute"] / 3, rtol=1e-6)
     np.testing.assert_allclose(
         together["force_rmse"],
-        np.sqrt(total["force_squared"] / total["components"]),
+        np.sqrt(total["force_squared"] / total["force_count"]),
         rtol=1e-6,
     )
 

@@ -12,9 +12,7 @@ import tomllib
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal
 
 from efa_zoo.base.config import (
     ModelConfig,
@@ -31,6 +29,9 @@ from efa_zoo.models.hub.card_text import card_lines
 from efa_zoo.models.hub.digest import sealed
 from efa_zoo.structures.domain import Domain
 from efa_zoo.structures.elements import ATOMIC_NUMBERS, SYMBOLS
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = [
     "Card",
@@ -174,7 +175,7 @@ class Card:
                         f"domain.elements: got {element!r}, expected elements up to "
                         f"model.highest_atomic_number = {self.model.highest_atomic_number}"
                     )
-            self._check_reach(self.domain.max_distance)
+            self.check_reach(self.domain.max_distance)
         if self.weights is not None:
             if self.domain is None:
                 raise ConfigError("domain: missing, expected where the model has [weights]")
@@ -185,8 +186,15 @@ class Card:
                     "one for every element of the domain"
                 )
 
-    def _check_reach(self, max_distance: float) -> None:
-        """Refuse distances at which quadrature does not keep its tolerance."""
+    def check_reach(self, max_distance: float) -> None:
+        """Refuse distances at which quadrature does not keep its tolerance.
+
+        Args:
+            max_distance: longest distance of a structure in Å.
+
+        Raises:
+            ConfigError: it is beyond what the kernel is made for.
+        """
         attention = self.model.attention
         if attention is None or attention.evaluation == "exact":
             return
@@ -210,6 +218,8 @@ class Card:
         Returns:
             Reference energies in eV, of the same shape.
         """
+        import numpy as np
+
         energies = np.zeros(len(SYMBOLS))
         for element, energy in self.reference_energies.items():
             energies[ATOMIC_NUMBERS[element]] = energy

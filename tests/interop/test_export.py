@@ -181,8 +181,8 @@ assert not {"efa_zoo", "equinox", "e3x"} & set(sys.modules)
     assert result.returncode == 0, result.stderr
     network = efa_zoo.load("toy").network
     expected = evaluate(network, stack([graph]))
-    right = (expected.atomic_energies, expected.forces)
-    for given, right in zip(json.loads(result.stdout), right, strict=True):
+    both = (expected.atomic_energies, expected.forces)
+    for given, right in zip(json.loads(result.stdout), both, strict=True):
         np.testing.assert_allclose(given, right[0], atol=1e-5)
 
 
@@ -366,7 +366,7 @@ def test_a_report_is_readable(exported: ExportReport) -> None:
         ("toy --out toy.zip --platforms tpu", "platforms: got tpu, expected also one that is pres"),
         (
             "toy --out toy.zip --attention linear",
-            "invalid choice 'linear' for argument '--attention'",
+            "invalid choice 'linear' for argument",
         ),
         ("toy", "missing from efa-zoo export: --out FILE"),
     ],

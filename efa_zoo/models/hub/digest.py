@@ -18,11 +18,11 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from efa_zoo.base.contracts import JSON
 from efa_zoo.base.errors import WeightsError
 from efa_zoo.structures.elements import SYMBOLS
 
 if TYPE_CHECKING:
+    from efa_zoo.base.contracts import JSON
     from efa_zoo.models.hub.cards import Card
 
 __all__ = [

@@ -17,6 +17,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import jax
+
 import efa_zoo
 from efa_zoo import Coulomb, FrequencyConfig, IntegrationConfig, Waves
 from efa_zoo.analysis.evaluation import evaluate
@@ -101,6 +103,7 @@ def main() -> None:
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in options.only:
         results[name] = run(name, options.runs, options.data_dir, options.steps)
+        jax.clear_caches()  # a process may not hold the programs of many networks
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 

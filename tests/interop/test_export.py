@@ -141,7 +141,7 @@ def test_a_model_that_takes_a_grid_as_it_is_exports_the_grid(
     given = model.evaluate(batch)  # which switches to the program's own type
     with jax.enable_x64(True):
         expected = evaluate(cast(coarse.network, np.float64), batch)
-    for value, right in zip(given, expected, strict=True):
+    for value, right in zip(jax.tree.leaves(given), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(value, right, atol=1e-9)
 
 

@@ -128,6 +128,15 @@ def symmetry() -> Iterator[str]:
     yield found["conditions"]
 
 
+def robustness() -> Iterator[str]:
+    """What became of cases of everything that comes from outside."""
+    found = json.loads((DOCS / "robustness.json").read_text(encoding="utf-8"))
+    yield f"| {' | '.join(found['columns'])} |"
+    yield "|---|" + "---:|" * (len(found["columns"]) - 1)
+    for label, *counts in found["rows"]:
+        yield f"| {label} | {' | '.join(f'{count:,}' for count in counts)} |"
+
+
 def _error(error: float | None) -> str:
     if error is None:
         return "–"
@@ -138,7 +147,7 @@ TABLES: dict[Path, tuple[Callable[[], Iterator[str]], ...]] = {
     ROOT / "README.md": (models,),
     DOCS / "dimers.md": (dimers,),
     DOCS / "models.md": (cards,),
-    DOCS / "numbers.md": (models, symmetry),
+    DOCS / "numbers.md": (models, symmetry, robustness),
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from hypothesis import settings
 from toys import make_model, make_recipe
 
 from efa_zoo.structures.domain import Domain
@@ -15,6 +16,10 @@ from efa_zoo.structures.domain import Domain
 # Tests compile much and run little: a sixth of their time is what LLVM spends on the last few
 # percent of speed. Commands that tests start inherit this.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+
+
+# A weekly look for what the daily one misses: pytest tests/robustness --hypothesis-profile=long
+settings.register_profile("long", max_examples=5000, deadline=None, print_blob=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -180,6 +180,15 @@ def symmetry() -> Iterator[str]:
     yield found["conditions"]
 
 
+def robustness() -> Iterator[str]:
+    """What became of cases of everything that comes from outside."""
+    found = json.loads((DOCS / "robustness.json").read_text(encoding="utf-8"))
+    yield f"| {' | '.join(found['columns'])} |"
+    yield "|---|" + "---:|" * (len(found["columns"]) - 1)
+    for label, *counts in found["rows"]:
+        yield f"| {label} | {' | '.join(f'{count:,}' for count in counts)} |"
+
+
 def _error(error: float | None) -> str:
     if error is None:
         return "–"
@@ -191,7 +200,7 @@ TABLES: dict[Path, tuple[Callable[[], Iterator[str]], ...]] = {
     DOCS / "dimers.md": (dimers,),
     DOCS / "howto" / "kernels.md": (kernels,),
     DOCS / "models.md": (cards,),
-    DOCS / "numbers.md": (models, symmetry),
+    DOCS / "numbers.md": (models, symmetry, robustness),
 }
 
 

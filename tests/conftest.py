@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from hypothesis import settings
 from toys import make_model, make_recipe
 
 from efa_zoo.structures.domain import Domain
@@ -25,6 +26,10 @@ if _OWN_CACHE:
     os.environ[_SHARED] = tempfile.mkdtemp(prefix="efa_zoo_compiled_")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+
+# A weekly look for what the daily one misses: pytest tests/robustness --hypothesis-profile=long
+settings.register_profile("long", max_examples=5000, deadline=None, print_blob=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -186,7 +186,7 @@ def _blocks(path: Path, positions_key: str) -> Iterator[tuple[str, Mapping[str, 
         if path.suffix == ".npz":
             # Without pickles: a file of data must not be able to run code.
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                yield "", _Lazy(path, file, file.files)
+                yield "", _Lazy(file, file.files)
         else:
             yield from _hdf5_blocks(path, positions_key)
     except DataError:
@@ -215,7 +215,7 @@ def _hdf5_blocks(path: Path, positions_key: str) -> Iterator[tuple[str, Mapping[
             )
             # What links lead to in other files is not visited, and named here to be refused.
             links = [str(k) for k in group if k not in datasets and _is_link(group, str(k))]
-            yield name, _Lazy(path, _Datasets(group), [*datasets, *links])
+            yield name, _Lazy(_Datasets(group), [*datasets, *links])
 
 
 def _is_link(group: Any, key: str) -> bool:
@@ -247,8 +247,8 @@ class _Datasets:
 class _Lazy(Mapping[str, np.ndarray]):
     """Arrays that are read when they are asked for; what nobody asks for costs nothing."""
 
-    def __init__(self, path: Path, source: Any, keys: Sequence[str]) -> None:
-        self.path, self.source, self.keys_there = path, source, list(keys)
+    def __init__(self, source: Any, keys: Sequence[str]) -> None:
+        self.source, self.keys_there = source, list(keys)
         self.read: dict[str, np.ndarray] = {}
 
     def __getitem__(self, key: str) -> np.ndarray:
@@ -260,7 +260,7 @@ class _Lazy(Mapping[str, np.ndarray]):
             except DataError:
                 raise
             except Exception as error:  # whatever a damaged archive makes its reader stumble over
-                raise _unreadable(self.path, error) from error
+                raise _unreadable(key, error) from error
         return self.read[key]
 
     def __iter__(self) -> Iterator[str]:
@@ -270,6 +270,6 @@ class _Lazy(Mapping[str, np.ndarray]):
         return len(self.keys_there)
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return DataError(f"{path}: cannot read arrays from this file ({reason})")
+def _unreadable(where: Path | str, error: Exception) -> DataError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return DataError(f"{where}: cannot read arrays from this file ({reason})")

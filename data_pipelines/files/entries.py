@@ -162,7 +162,7 @@ def _charge(given: Any) -> int:
 def missing(kind: str, key: str, found: Sequence[str]) -> DataError:
     """Say that a key is not among those found."""
     hint = "; give charge for all of them" if kind == "charge" else ""
-    names = ", ".join(sorted(found)) or "nothing"
+    names = " ".join(", ".join(sorted(found))[:300].split()) or "nothing"
     return DataError(f"{kind}: no key {key!r}, expected one of what is there ({names}){hint}")
 
 

@@ -129,7 +129,7 @@ def _frames(path: Path) -> Iterator[tuple[Atoms, Mapping[str, Any]]]:
             for atoms in read_frames(path):
                 yield atoms, {**atoms.arrays, **atoms.info, **_labels(atoms)}
     except Exception as error:  # ASE's readers raise whatever they stumble over
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(f"{path}: cannot read structures from this file ({reason})") from error
 
 

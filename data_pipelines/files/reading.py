@@ -58,9 +58,8 @@ def read_structures(
 
     Raises:
         DataError: If the file cannot be read or is empty; energies or forces are missing, or
-            charges of some structures only; or all energies or all forces are zero; a number is
-            not finite, a shape does not fit, an element does not exist, or two atoms are at one
-            place.
+            charges of some structures only; all energies or all forces are zero; a number is not
+            finite, a shape does not fit, an element does not exist, or two atoms are at one place.
     """
     contents = read_file(path, options)
     log_inspection(path, contents.inspection)

@@ -266,7 +266,7 @@ def iterate_structures(file: str) -> Iterator[Structure]:
             for index, atoms in enumerate(read_frames(path)):
                 yield Structure(file, index, atoms)
         except Exception as error:  # ASE's readers raise whatever they stumble over
-            reason = str(error) or type(error).__name__
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise InputError(f"{file}: cannot read structures from this file ({reason})") from error
         if index < 0:
             raise InputError(f"{file}: has no structures")

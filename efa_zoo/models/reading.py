@@ -104,8 +104,11 @@ def _graph_arrays(graph: Graph) -> tuple[np.ndarray, np.ndarray, np.ndarray | No
             f"atomic_numbers: got shape {np.shape(graph.atomic_numbers)}, expected (atoms,); give "
             "a batch as a list of graphs"
         )
-    if np.ndim(graph.total_charge) or np.asarray(graph.total_charge).dtype.kind not in "iu":
-        raise InputError(f"total_charge: got {graph.total_charge!r}, expected an integer (e)")
+    charge = np.asarray(graph.total_charge)
+    if charge.ndim or charge.dtype.kind not in "iu":
+        raise InputError(
+            f"total_charge: got shape {charge.shape} of {charge.dtype}, expected an integer (e)"
+        )
     numbers = atomic_numbers(graph.atomic_numbers)
     negative = numbers[numbers < 0]
     if negative.size:

@@ -191,7 +191,7 @@ def whole_number(name: str, value: object, unit: str = "") -> int:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

@@ -106,6 +106,10 @@ def require_digest(path: Path, manifest: Mapping[str, Any], card: Card) -> None:
         )
 
 
+def _listed(names: Sequence[str]) -> str:
+    return " ".join(", ".join(sorted(names))[:200].split()) or "nothing"
+
+
 def read(path: Path, content: bytes) -> tuple[dict[str, Any], bytes]:
     """Read manifest and program from the bytes of a file, which is named in messages only."""
     try:
@@ -113,8 +117,7 @@ def read(path: Path, content: bytes) -> tuple[dict[str, Any], bytes]:
             names = archive.namelist()
             if sorted(names) != [MANIFEST, PROGRAM]:
                 raise ExportError(
-                    f"{path}: holds {', '.join(sorted(names)) or 'nothing'}, expected {MANIFEST} "
-                    f"and {PROGRAM}"
+                    f"{path}: holds {_listed(names)}, expected {MANIFEST} and {PROGRAM}"
                 )
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                 raise ExportError(f"{path}: is compressed, expected members that are stored as is")

@@ -168,6 +168,17 @@ def test_a_size_of_its_own_must_be_worth_its_compilation() -> None:
     assert [shape for shape, _ in again] == [(64, 8, 8), (1, 24, 24)]
 
 
+def test_what_is_evaluated_otherwise_never_shares_a_batch() -> None:
+    sizes = {0: (8, 8), 1: (16, 16), 2: (24, 24)}
+
+    def evaluation(atoms: int) -> str:
+        return "exact" if atoms <= 8 else "quadrature"
+
+    found = plan_batches(sizes, evaluation=evaluation)
+    assert [shape.atoms for shape, _ in found] == [8, 24]
+    assert found[0][1] == [0]
+
+
 def test_listing_all_pairs_gives_the_same_as_listing_neighbours(
     model: efa_zoo.Potential, monkeypatch: pytest.MonkeyPatch
 ) -> None:

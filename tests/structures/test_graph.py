@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
@@ -14,9 +15,12 @@ from ase import Atoms
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
+from efa_zoo.base.config import MessagePassingConfig
 from efa_zoo.base.contracts import CONTRACTS
 from efa_zoo.base.errors import InputError
-from efa_zoo.structures.graph import Graph, check_graph, stack
+from efa_zoo.nn import pair_basis
+from efa_zoo.structures.graph import Graph, Shape, check_graph, pack, pack_one, stack
+from efa_zoo.structures.molecule import Molecule
 from efa_zoo.structures.neighbors import neighbor_matrix
 
 _NUMBERS = [8, 1, 1]
@@ -166,3 +170,87 @@ def test_the_contract_of_one_molecule_names_the_leaf() -> None:
         fields = {field: getattr(graph, field) for field in wrong}
         with pytest.raises(TypeCheckError, match=name):
             check_graph(Graph(**(fields | {name: leaf})))
+
+
+# -------------------------------------------------------------------------------------------
+# Packing
+
+
+def molecules() -> list[Molecule]:
+    rng = np.random.default_rng(0)
+    return [
+        Molecule(
+            numbers=rng.integers(1, 9, atoms),
+            positions=rng.uniform(0, 4, (atoms, 3)) + 100,
+            charge=charge,
+        )
+        for atoms, charge in ((3, 1), (5, -1))
+    ]
+
+
+@pytest.mark.parametrize("width", [7, 4])
+def test_packing_pads_centres_and_lists(width: int) -> None:
+    batch = pack(molecules(), Shape(3, 7, width), reach=3.0, dtype=np.float64)
+    assert batch.neighbors.shape == (3, 7, width)
+    assert batch.total_charge.tolist() == [1, -1, 0]
+    assert batch.reach == (np.inf if width == 7 else 3.0)
+    for row, molecule in enumerate(molecules()):
+        atoms = molecule.num_atoms
+        assert batch.atomic_numbers[row, :atoms].tolist() == molecule.numbers.tolist()
+        assert not batch.atomic_numbers[row, atoms:].any()
+        assert np.abs(batch.positions[row].sum(axis=0)).max() < 1e-12
+        own = pack_one(molecule, 7, width, reach=3.0, dtype=np.float64)
+        for packed, alone in zip(jax.tree.leaves(batch), jax.tree.leaves(own), strict=True):
+            np.testing.assert_array_equal(packed[row], alone)
+        if width == 7:
+            continue
+        listed = batch.neighbor_mask[row].sum()
+        distances = np.linalg.norm(molecule.positions[:, None] - molecule.positions, axis=-1)
+        assert listed == (distances < 3).sum() - atoms
+    assert not batch.neighbor_mask[2].any()
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(InputError, match="shape: got 4 atoms, expected at least 5"):
+        pack(molecules(), Shape(2, 4, 4), reach=3.0)
+    with pytest.raises(InputError, match="shape: got 1 neighbours"):
+        pack(molecules(), Shape(2, 6, 1), reach=30.0)
+    one, other = molecules()
+    with pytest.raises(InputError, match="multiplicity: given for some"):
+        pack([one, dataclasses.replace(other, multiplicity=1)], Shape(2, 6, 6), reach=3.0)
+
+
+def test_charges_that_are_no_integers_are_refused() -> None:
+    for charge in (0.9, np.float64(0.5), True, "1"):
+        with pytest.raises(InputError, match="charge: got"):
+            Graph.from_arrays([1], [[0, 0, 0]], None, total_charge=charge)  # type: ignore[arg-type]
+    assert Graph.from_arrays([1], [[0, 0, 0]], None, total_charge=np.int64(1)).total_charge == 1
+
+
+def test_a_network_refuses_a_list_that_ends_before_its_cutoff() -> None:
+    config = MessagePassingConfig(cutoff=4.0)
+    positions = [[0.0, 0.0, 0.0], [0.0, 0.0, 3.5]]
+    near = Graph.from_arrays([1, 1], positions, 3.0)
+    with pytest.raises(InputError, match="lists neighbours up to 3 Å, expected at least the cut"):
+        pair_basis(near, config)
+    farther = [Graph.from_arrays([1, 1], positions, cutoff) for cutoff in (4.0, 9.0, None)]
+    for graph in farther:
+        assert pair_basis(graph, config).radial.any()
+    assert stack([near, farther[2]]).reach == 3.0
+    too_far = Graph.from_arrays([1, 1], [[0.0, 0.0, 0.0], [0.0, 0.0, 4.5]], 9.0)
+    sharp = dataclasses.replace(config, cutoff_function="none")
+    assert not pair_basis(too_far, sharp).radial.any()
+
+
+def test_a_multiplicity_must_fit_the_electrons() -> None:
+    for multiplicity, charge in ((2, 0), (1, 1), (0, 0), (13, 0)):
+        with pytest.raises(InputError, match="multiplicity: got"):
+            Graph.from_arrays(
+                [8, 1, 1],
+                [[0, 0, 0], [1, 0, 0], [0, 1, 0]],
+                None,
+                total_charge=charge,
+                multiplicity=multiplicity,
+            )
+    graph = Graph.from_arrays([8, 8], [[0, 0, 0], [1.2, 0, 0]], None, multiplicity=3)
+    assert graph.unpaired_electrons == 2

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from toys import TOY_DOMAIN, TOY_REFERENCES, make_recipe
 
+from efa_zoo.base.config import Coulomb, Waves, WindowedWaves
 from efa_zoo.base.errors import ConfigError
 from efa_zoo.models.hub.cards import Card, WeightsFile, write_results
 from efa_zoo.structures.domain import Domain
@@ -170,3 +171,26 @@ def test_a_domain_needs_no_defaults() -> None:
     domain = Domain(elements=("H",), total_charges=(0,), max_distance=3.0)
     assert domain.closed_shell
     assert 0 < domain.min_distance < 1
+
+
+def test_distances_beyond_what_quadrature_resolves_are_refused(recipe: Path) -> None:
+    card = Card.from_toml(recipe)
+    attention = card.model.attention
+    assert attention is not None
+    length = Waves().frequencies.max_length
+    far = dataclasses.replace(TOY_DOMAIN, max_distance=length + 1)
+    for kernel, evaluation, refused in (
+        (Waves(), "auto", True),
+        (Waves(), "quadrature", True),
+        (Waves(), "exact", False),
+        (WindowedWaves(width=3.0), "auto", False),
+        (Coulomb(max_length=length), "auto", True),
+        (Coulomb(max_length=length + 2), "auto", False),
+    ):
+        changed = dataclasses.replace(attention, kernel=kernel, evaluation=evaluation)  # type: ignore[arg-type]
+        model = dataclasses.replace(card.model, attention=changed)
+        if refused:
+            with pytest.raises(ConfigError, match=r"domain\.max_distance: got 11 Å, expected at m"):
+                dataclasses.replace(card, model=model, domain=far)
+        else:
+            assert dataclasses.replace(card, model=model, domain=far).domain == far

@@ -20,6 +20,7 @@ class Structure:
         energy: Total energy in eV.
         forces: Float64 `[atoms, 3]` in eV/Å.
         total_charge: In e.
+        multiplicity: 2S + 1; 0 where it is not given, which means the lowest.
         atomic_dipoles: Float64 `[atoms, 3]` in e·Å, where they are an input of the network.
         charges: Float64 `[atoms]`, charges of the atoms in e, where they are labelled.
         dipole: Float64 `[3]`, dipole moment in e·Å about the centroid of the atoms (the mean of
@@ -48,6 +49,7 @@ class Structure:
     energy: float
     forces: Float64[np.ndarray, "atoms 3"]
     total_charge: int
+    multiplicity: int = 0
     atomic_dipoles: Float64[np.ndarray, "atoms 3"] | None = None
     charges: Float64[np.ndarray, " atoms"] | None = None
     dipole: Float64[np.ndarray, " 3"] | None = None
@@ -66,6 +68,11 @@ class Structure:
     def __post_init__(self) -> None:
         if not self.fragment.size:
             object.__setattr__(self, "fragment", np.zeros(len(self.atomic_numbers), np.int32))
+
+    @property
+    def spin_multiplicity(self) -> int:
+        """2S + 1, the lowest that fits the electrons where none is given."""
+        return self.multiplicity or 1 + (int(self.atomic_numbers.sum()) - self.total_charge) % 2
 
     @property
     def interaction_energy(self) -> float:

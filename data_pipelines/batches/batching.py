@@ -81,6 +81,7 @@ def pack_batch(
     *,
     dtype: np.dtype | type,
     labels: frozenset[str] = frozenset(),
+    spin: bool = False,
 ) -> Batch:
     """Pack structures and their labels; padding has labels of zero.
 
@@ -91,6 +92,7 @@ def pack_batch(
         shape: The padded shape.
         dtype: Floating-point type.
         labels: Which of `charges` and `dipole` to pack besides energies and forces.
+        spin: Pack the multiplicities, which networks that embed the spin take.
 
     Returns:
         The batch with NumPy leaves, every molecule about its centroid.
@@ -102,6 +104,7 @@ def pack_batch(
                 positions=s.positions,
                 charge=s.total_charge,
                 dipoles=s.atomic_dipoles,
+                multiplicity=s.spin_multiplicity if spin else None,
             )
             for s in structures
         ],
@@ -144,6 +147,7 @@ class BatchPlan:
         shuffle: Whether the order is random; else it is the same in every epoch.
         draw: Indices of the structures that an epoch takes, by the number of the epoch; None takes
             all structures in every epoch.
+        spin: Whether batches have multiplicities, for networks that embed the spin.
     """
 
     structures: Sequence[Structure]
@@ -152,6 +156,7 @@ class BatchPlan:
     seed: int = 0
     shuffle: bool = True
     draw: Callable[[int], Int[np.ndarray, " drawn"]] | None = None
+    spin: bool = False
 
     def __post_init__(self) -> None:
         if not self.structures:
@@ -269,6 +274,7 @@ class NumpyBatches:
                     bucket._replace(molecules=len(members) + 1),
                     dtype=self.dtype,
                     labels=self.plan.labels,
+                    spin=self.plan.spin,
                 )
             )
         return tuple(pools), rows

@@ -85,6 +85,7 @@ class TensorFlowBatches:
             self.plan.buckets[planned.bucket],
             dtype=self.dtype,
             labels=self.plan.labels,
+            spin=self.plan.spin,
         )
 
     @cached_property

@@ -51,7 +51,13 @@ class Structures(StructureBuilder):
     """
 
     DESCRIPTION = "Structures of a file: energies in eV, forces in eV/Å."
-    FIELDS: ClassVar[tuple[str, ...]] = ("group", "atomic_dipoles", "charges", "dipole")
+    FIELDS: ClassVar[tuple[str, ...]] = (
+        "group",
+        "multiplicity",
+        "atomic_dipoles",
+        "charges",
+        "dipole",
+    )
 
     def __init__(self, *, made: LabelledStructures, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -17,7 +17,7 @@ from data_pipelines.files.entries import (
     needs,
     text,
 )
-from data_pipelines.files.options import CHARGE_KEY, FileOptions
+from data_pipelines.files.options import CHARGE_KEY, MULTIPLICITY_KEY, FileOptions
 from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError
 from efa_zoo.base.files import replacing
@@ -74,6 +74,9 @@ def write_npz(
     dipoles = [dipole for s in structures if (dipole := dipole_about_origin(s)) is not None]
     if len(dipoles) == count:
         arrays[MOLECULAR_DIPOLE_KEY] = np.stack(dipoles)
+    if any(s.multiplicity for s in structures):
+        spins = [s.spin_multiplicity for s in structures]
+        arrays[MULTIPLICITY_KEY] = np.asarray(spins, np.int32)
     for i, structure in enumerate(structures):
         for key, field in of_atoms.items():
             arrays[key][i, : len(structure.atomic_numbers)] = getattr(structure, field)
@@ -150,6 +153,10 @@ def _block_entries(
         charges = rows("charge", options.charge_key, scalar, (1,))
     else:
         charges = [options.charge] * count
+    multiplicity_key: str | None = options.multiplicity_key
+    if multiplicity_key == MULTIPLICITY_KEY and multiplicity_key not in arrays:
+        multiplicity_key = None
+    multiplicities = rows("multiplicity", multiplicity_key, scalar, (1,))
     for i in range(count):
         inside = _inside(numbers[i], sizes[i])
         yield Entry(
@@ -158,6 +165,7 @@ def _block_entries(
             energy=energies[i],
             forces=forces[i][inside],
             charge=charges[i],
+            multiplicity=multiplicities[i],
             dipoles=None if dipoles[i] is None else dipoles[i][inside],
             atomic_charges=None if atomic_charges[i] is None else atomic_charges[i][inside],
             molecular_dipole=molecular_dipoles[i],

@@ -12,8 +12,9 @@ import numpy as np
 
 from data_pipelines.files.options import FileOptions
 from data_pipelines.structure import Structure
-from efa_zoo.base.errors import DataError
+from efa_zoo.base.errors import DataError, InputError
 from efa_zoo.structures.elements import SYMBOLS
+from efa_zoo.structures.molecule import check_multiplicity
 
 _SAME_PLACE = 0.1  # Å, as in the checks of structures to predict
 
@@ -32,6 +33,7 @@ class Entry:
     energy: Any
     forces: Any
     charge: Any
+    multiplicity: Any
     dipoles: Any
     atomic_charges: Any
     molecular_dipole: Any
@@ -75,11 +77,21 @@ def to_structure(entry: Entry, options: FileOptions) -> Structure:
         ),
         forces=_floats(options.forces_key, entry.forces, (atoms, 3), factors["forces"], _MAX_FORCE),
         total_charge=charge,
+        multiplicity=_multiplicity(entry.multiplicity, numbers, charge),
         atomic_dipoles=optional(options.dipoles_key, entry.dipoles, (atoms, 3), factors["dipoles"]),
         charges=optional(options.atomic_charges_key, entry.atomic_charges, (atoms,), 1.0),
         dipole=None if dipole is None else dipole - charge * positions.mean(axis=0),
         group=entry.group,
     )
+
+
+def _multiplicity(given: Any, numbers: np.ndarray, charge: int) -> int:
+    if given is None:
+        return 0
+    try:
+        return check_multiplicity(np.asarray(given).reshape(()), numbers, charge)
+    except (InputError, ValueError) as error:
+        raise DataError(str(error)) from error
 
 
 def _numbers(given: Any) -> np.ndarray:

@@ -19,7 +19,13 @@ from data_pipelines.files.entries import (
     text,
 )
 from data_pipelines.files.frames import read_frames
-from data_pipelines.files.options import CHARGE_KEY, NUMBERS_KEY, POSITIONS_KEY, FileOptions
+from data_pipelines.files.options import (
+    CHARGE_KEY,
+    MULTIPLICITY_KEY,
+    NUMBERS_KEY,
+    POSITIONS_KEY,
+    FileOptions,
+)
 from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError
 from efa_zoo.base.files import replacing
@@ -50,7 +56,8 @@ def write_extxyz(path: str | os.PathLike[str], structures: Sequence[Structure]) 
         raise DataError(f"{path}: package 'ase' is missing, expected efa-zoo[ase]") from error
     frames = []
     for s in structures:
-        info = {"charge": s.total_charge, **({"pair": s.pair} if s.pair else {})}
+        given = {"pair": s.pair, MULTIPLICITY_KEY: s.multiplicity}
+        info = {"charge": s.total_charge} | {key: value for key, value in given.items() if value}
         atoms = Atoms(numbers=s.atomic_numbers, positions=s.positions, info=info)
         labels = {"charges": s.charges, "dipole": dipole_about_origin(s)}
         labels = {key: value for key, value in labels.items() if value is not None}
@@ -88,12 +95,16 @@ def ase_entries(path: Path, options: FileOptions, split_key: str | None) -> Iter
         charge, key = options.charge, options.charge_key
         if charge is None and (key != CHARGE_KEY or key in values):
             charge = value("charge", key)
+        multiplicity_key: str | None = options.multiplicity_key
+        if multiplicity_key == MULTIPLICITY_KEY and multiplicity_key not in values:
+            multiplicity_key = None
         yield Entry(
             numbers=atoms.get_atomic_numbers(),
             positions=atoms.get_positions(),
             energy=value("energy", options.energy_key),
             forces=value("forces", options.forces_key),
             charge=charge,
+            multiplicity=value("multiplicity", multiplicity_key),
             dipoles=value("dipoles", options.dipoles_key),
             atomic_charges=value("atomic charges", options.atomic_charges_key),
             molecular_dipole=value("molecular dipole", options.molecular_dipole_key),

@@ -176,7 +176,11 @@ def find_duplicates(structures: Sequence[Structure]) -> list[tuple[int, int]]:
     for i, s in enumerate(structures):
         # Exact copies are sorted out first: many of them would make very many close pairs.
         parts = (s.atomic_numbers, s.positions, s.atomic_dipoles)
-        image = (s.total_charge, *(None if part is None else part.tobytes() for part in parts))
+        image = (
+            s.total_charge,
+            s.multiplicity,
+            *(None if part is None else part.tobytes() for part in parts),
+        )
         earlier = first_of.setdefault(image, i)
         if earlier != i:
             found[i] = earlier

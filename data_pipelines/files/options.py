@@ -16,7 +16,8 @@ from data_pipelines.labels.units import (
 )
 from efa_zoo.base.errors import DataError
 
-CHARGE_KEY, NUMBERS_KEY, POSITIONS_KEY = "charge", "atomic_numbers", "positions"
+CHARGE_KEY, MULTIPLICITY_KEY = "charge", "spin"
+NUMBERS_KEY, POSITIONS_KEY = "atomic_numbers", "positions"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ class FileOptions:
         forces_key: Forces, or gradients of the energy if `gradients`.
         charge_key: Total charges in e; 0 where a file has no `charge` at all, which is logged.
         charge: One total charge in e for every structure, instead of `charge_key`.
+        multiplicity_key: Multiplicities 2S + 1; the lowest where a file has no `spin` at all.
         numbers_key: npz and HDF5: atomic numbers; 0 marks padding.
         positions_key: npz and HDF5: positions.
         size_key: npz and HDF5: numbers of atoms or masks of atoms, where padding is not marked by
@@ -57,6 +59,7 @@ class FileOptions:
     forces_key: str = "forces"
     charge_key: str = CHARGE_KEY
     charge: int | None = None
+    multiplicity_key: str = MULTIPLICITY_KEY
     numbers_key: str = NUMBERS_KEY
     positions_key: str = POSITIONS_KEY
     size_key: str | None = None

@@ -60,6 +60,7 @@ def structure_features(*extra: str) -> tfds.features.FeaturesDict:
         "energy": floats(),
         "forces": floats(None, 3),
         "total_charge": tfds.features.Scalar(np.int32),
+        "multiplicity": tfds.features.Scalar(np.int32),
         "atomic_dipoles": floats(None, 3),
         "charges": floats(None),
         "dipole": floats(None),

@@ -182,6 +182,7 @@ def finetune(
     from data_pipelines.batches.neighborhoods import Neighborhoods
     from data_pipelines.batches.replay import Replay
 
+    spin = base.model.spin_embedding
     neighborhoods = Neighborhoods(base.model.message_passing.cutoff)
     everything = [*new.structures, *old.training, *old.validation]
     buckets = choose_buckets(everything, neighborhoods, config.batch_size, _MAX_BUCKETS)
@@ -189,12 +190,14 @@ def finetune(
     def held_back(
         chosen: Sequence[Structure], energies: Mapping[int, float] = refs.new
     ) -> NumpyBatches:
-        return NumpyBatches(BatchPlan(chosen, buckets, neighborhoods, shuffle=False), energies)
+        return NumpyBatches(
+            BatchPlan(chosen, buckets, neighborhoods, shuffle=False, spin=spin), energies
+        )
 
     pool = repeat_isolated(old.training, config.isolated_share)
     draw = Replay.of_share(len(new.training), len(pool), replay, config.seed) if pool else None
     training = BatchPlan(
-        [*new.training, *pool], buckets, neighborhoods, seed=config.seed, draw=draw
+        [*new.training, *pool], buckets, neighborhoods, seed=config.seed, draw=draw, spin=spin
     )
     reminder = None
     if old.validation:

@@ -158,7 +158,7 @@ def write_model(
             reference_energies="refitted" if refs.refitted else "kept",
             data_sha256=new.sha256,
         ),
-        domain=_union(base.domain, covered_domain(new.structures)),
+        domain=_union(base.domain, covered_domain(new.structures, spin=base.model.spin_embedding)),
         reference_energies={symbol(z): energy for z, energy in refs.new.items()},
         weights=WeightsFile(
             sha256=sha256,
@@ -182,4 +182,5 @@ def _union(first: Domain | None, second: Domain) -> Domain:
         max_distance=max(first.max_distance, second.max_distance),
         min_distance=min(first.min_distance, second.min_distance),
         closed_shell=first.closed_shell and second.closed_shell,
+        multiplicities=tuple(sorted({*first.multiplicities, *second.multiplicities})),
     )

@@ -124,7 +124,8 @@ def _network_energies(
 
     neighborhoods = Neighborhoods(potential.card.model.message_passing.cutoff)
     buckets = choose_buckets(structures, neighborhoods, _BATCH, max_buckets=1)
-    plan = BatchPlan(structures, buckets, neighborhoods, shuffle=False)
+    spin = potential.card.model.spin_embedding
+    plan = BatchPlan(structures, buckets, neighborhoods, shuffle=False, spin=spin)
     energies = np.zeros(len(structures))
     labels = {int(z): 0.0 for s in structures for z in s.atomic_numbers}
     for planned, batch in zip(plan(0), NumpyBatches(plan, labels)(0), strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import logging
 import os
 import shutil
@@ -101,7 +102,14 @@ def train(
     buckets = choose_buckets(structures + held_back, neighborhoods, config.batch_size, _MAX_BUCKETS)
 
     def source(chosen: Sequence[Structure], shuffle: bool) -> BatchSource:
-        plan = BatchPlan(chosen, buckets, neighborhoods, seed=config.seed, shuffle=shuffle)
+        plan = BatchPlan(
+            chosen,
+            buckets,
+            neighborhoods,
+            seed=config.seed,
+            shuffle=shuffle,
+            spin=card.model.spin_embedding,
+        )
         _logger.info("%s", plan.report)
         if loader == "tensorflow":
             return TensorFlowBatches(plan, references)
@@ -122,7 +130,7 @@ def train(
             parameters=sum(array.size for array in named_arrays(network).values()),
             bytes=weights.stat().st_size,
         ),
-        domain=covered_domain(structures),
+        domain=covered_domain(structures, spin=card.model.spin_embedding),
         reference_energies={symbol(z): energy for z, energy in references.items()},
         cost=training_cost(directory),
     )
@@ -166,14 +174,15 @@ def repeat_isolated(structures: Sequence[Structure], share: float) -> list[Struc
 
 
 def require_places(structures: Sequence[Structure], card: Card) -> None:
-    """Refuse structures with elements or distances beyond those that a network is made for.
+    """Refuse structures with elements, spins or distances that a network is not made for.
 
     Args:
         structures: labelled structures.
         card: of the network.
 
     Raises:
-        DataError: an element is beyond `model.highest_atomic_number`.
+        DataError: an element is beyond `model.highest_atomic_number`, or a multiplicity is not the
+            lowest and the network does not embed the spin.
         ConfigError: a distance is beyond what attention resolves.
     """
     highest = card.model.highest_atomic_number
@@ -183,17 +192,28 @@ def require_places(structures: Sequence[Structure], card: Card) -> None:
             f"elements: got {', '.join(map(symbol, beyond))}, but the network of {card.name} has "
             f"places up to {symbol(highest)} only (model.highest_atomic_number = {highest})"
         )
+    if not card.model.spin_embedding:
+        lowest = (dataclasses.replace(s, multiplicity=0).spin_multiplicity for s in structures)
+        excited = [
+            s for s, low in zip(structures, lowest, strict=True) if s.multiplicity not in (0, low)
+        ]
+        if excited:
+            raise DataError(
+                f"multiplicity: got {excited[0].multiplicity}, expected the lowest of each "
+                f"structure, because {card.name} does not take the spin (model.spin_embedding)"
+            )
     card.check_reach(max(farthest(s.positions)[0] for s in structures))
 
 
-def covered_domain(structures: Sequence[Structure]) -> Domain:
-    """What structures cover; distances are rounded outwards to 0.1 Å.
+def covered_domain(structures: Sequence[Structure], *, spin: bool = False) -> Domain:
+    """Tell what structures cover; distances are rounded outwards to 0.1 Å.
 
     Args:
         structures: at least one.
+        spin: whether the network embeds the spin.
 
     Returns:
-        Their elements, charges and distances between atoms.
+        Their elements, charges and distances between atoms, and multiplicities with `spin`.
     """
     shortest, longest = np.inf, 0.0
     for structure in structures:
@@ -210,6 +230,7 @@ def covered_domain(structures: Sequence[Structure]) -> Domain:
         max_distance=float(np.ceil(longest * 10) / 10),
         min_distance=float(np.floor(shortest * 10) / 10),
         closed_shell=all(count % 2 == 0 for count in electrons),
+        multiplicities=tuple(sorted({s.spin_multiplicity for s in structures})) if spin else (),
     )
 
 

@@ -38,6 +38,7 @@ def predict_structures(potential: Potential, structures: Sequence[Structure]) ->
             positions=s.positions,
             charge=s.total_charge,
             dipoles=s.atomic_dipoles,
+            multiplicity=s.multiplicity or None,
         )
         for s in structures
     ]

@@ -7,8 +7,10 @@ __all__ = [
     "DataError",
     "EFAZooError",
     "ExportError",
+    "FolderInUse",
     "ForkError",
     "InputError",
+    "RecordError",
     "SimulationError",
     "TrainingError",
     "UnknownModelError",
@@ -38,6 +40,14 @@ class DataError(EFAZooError, ValueError):
 
 class ExportError(EFAZooError, RuntimeError):
     """A model cannot be exported, or the file of an exported one is damaged or of no known kind."""
+
+
+class FolderInUse(EFAZooError, RuntimeError):
+    """Another process holds the lock of a folder; the message says which one."""
+
+
+class RecordError(EFAZooError, ValueError):
+    """A checkpoint is damaged or was altered."""
 
 
 class ForkError(EFAZooError, RuntimeError):

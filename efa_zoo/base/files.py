@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from efa_zoo.base.errors import FolderInUse, RecordError
+
 __all__ = [
-    "FolderInUse",
     "locked",
     "naming",
     "read_record",
@@ -126,26 +127,24 @@ def read_record(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is damaged, or was altered.
+        RecordError: it is damaged, or was altered.
     """
     try:
         record: Any = json.loads(path.read_bytes())
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        raise RecordError("nested too deeply") from None
+    except ValueError as error:
+        raise RecordError(str(error)) from error
     digest = record.pop("digest", None) if isinstance(record, dict) else None
     if not isinstance(digest, str):
-        raise ValueError("has no digest")
+        raise RecordError("has no digest")
     if _digest(record) != digest:
-        raise ValueError("was altered, it does not have its digest")
+        raise RecordError("was altered, it does not have its digest")
     return record
 
 
 def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-class FolderInUse(Exception):
-    """Another process holds the lock of a folder; the argument says which one."""
 
 
 @contextmanager

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from efa_zoo.base.errors import FolderInUse
 from efa_zoo.base.files import (
-    FolderInUse,
     locked,
     read_record,
     replacing,

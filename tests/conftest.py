@@ -19,13 +19,15 @@ from efa_zoo.structures.domain import Domain
 # percent of speed. Commands that tests start inherit this.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
-# Workers, and commands that tests start, share what they compile for as long as the run takes.
-_SHARED = "JAX_COMPILATION_CACHE_DIR"
+# Workers share what they compile for as long as the run takes. Commands that tests start do not:
+# XLA has notes on the processor for them, on the standard error.
+_SHARED = "EFA_ZOO_TESTS_COMPILED"
 _OWN_CACHE = _SHARED not in os.environ
 if _OWN_CACHE:
     os.environ[_SHARED] = tempfile.mkdtemp(prefix="efa_zoo_compiled_")
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
-    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+jax.config.update("jax_compilation_cache_dir", os.environ[_SHARED])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 # A weekly look for what the daily one misses: pytest tests/robustness --hypothesis-profile=long

@@ -235,7 +235,7 @@ def test_the_command_explains(
         ("toy example:water_dimer --index 1", "index: got 1, expected 0 to 0"),
         ("toy example:water_dimer --out a.gif", "expected a name that ends in .png, .pdf or .svg"),
         ("toy example:water_dimer --charge 1", "example:water_dimer:0: charge: +1 leaves 19 elec"),
-        ("toy", "missing FILE"),
+        ("toy", "missing from efa-zoo explain: FILE"),
     ],
 )
 def test_bad_arguments_are_refused(

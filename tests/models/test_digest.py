@@ -145,7 +145,7 @@ def a_card(model: ModelConfig, sha256: str = "0" * 64) -> Card:
         description="",
         model=model,
         data=DataSource(name="none", level_of_theory="none"),
-        domain=Domain(elements=("H",), total_charges=(0,), max_distance=5.0),
+        domain=Domain(elements=("H",), total_charges=(0,), max_distance=0.6),
         reference_energies={"H": -1.0},
         weights=WeightsFile(sha256=sha256, parameters=1, bytes=1),
     )

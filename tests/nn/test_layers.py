@@ -181,7 +181,7 @@ def test_layers_are_equivariant(x64: None, reflects: bool) -> None:
         product = filled(TensorDense, irreps, _FEATURES)
         mlp = filled(MLP, irreps, _FEATURES, zero_output=False)
         passing = filled(MessagePass, irreps, _FEATURES, basis_degree=2, num_radial=3)
-        graph = _molecule()
+        graph = _molecule(cutoff=3.0)
 
         @quick_jit
         def apply(x: jax.Array, positions: jax.Array, layers: Any, graph: Graph = graph) -> Any:

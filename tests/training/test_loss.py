@@ -111,7 +111,8 @@ def test_sums_of_errors(x64: None) -> None:
     energy, forces = _residuals(model, batch)
     expected = {
         "molecules": len(energy),
-        "components": len(forces),
+        "energy_count": len(energy),
+        "force_count": len(forces),
         "energy_absolute": np.abs(energy).sum(),
         "energy_squared": (energy**2).sum(),
         "force_absolute": np.abs(forces).sum(),

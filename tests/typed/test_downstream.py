@@ -49,8 +49,9 @@ def test_models_predict(zoo: Path, graph: Graph) -> None:
     model = efa_zoo.load("toy")
     with pytest.raises(AttributeError, match="energy"):
         downstream.energy_of_an_error(model, graph)
-    energies, forces = jax.eval_shape(lambda: downstream.energies("toy", graph))
-    assert (energies.shape, forces.shape) == ((graph.num_atoms,), (graph.num_atoms, 3))
+    outputs = jax.eval_shape(lambda: downstream.energies("toy", graph))
+    assert outputs.atomic_energies.shape == (graph.num_atoms,)
+    assert outputs.forces.shape == (graph.num_atoms, 3)
 
 
 def test_a_loop_of_ones_own_takes_a_step(zoo: Path, graph: Graph) -> None:

@@ -34,6 +34,61 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 settings.register_profile("long", max_examples=5000, deadline=None, print_blob=True)
 
 
+#: Folders and modules of tests that compile much, build data sets or start processes. What is left
+#: by `-m "not slow"` takes less than a minute and touches every area.
+_SLOW = (
+    "analysis",
+    "attention/test_exact",
+    "attention/test_integration",
+    "attention/test_kernels",
+    "attention/test_module",
+    "attention/test_quadrature",
+    "cli/test_md",
+    "data_pipelines/test_close",
+    "data_pipelines/test_dimers",
+    "data_pipelines/test_organic",
+    "data_pipelines/test_pair",
+    "data_pipelines/test_reactions",
+    "data_pipelines/test_synthetic",
+    "docs",
+    "interop",
+    "models/test_digest",
+    "models/test_electronic",
+    "models/test_energy",
+    "models/test_mpnn",
+    "models/test_other",
+    "models/test_recipes",
+    "models/test_weights",
+    "models/test_zoo",
+    "nn/test_coupling",
+    "nn/test_layers",
+    "nn/test_pairs",
+    "nn/test_radial",
+    "nn/test_repulsion",
+    "ops/test_bessel",
+    "ops/test_boys",
+    "ops/test_chunks",
+    "ops/test_contractions",
+    "ops/test_harmonics",
+    "robustness",
+    "simulation",
+    "test_calculator",
+    "test_import",
+    "test_packaging",
+    "test_parallel",
+    "training",
+    "typed",
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    root = Path(__file__).parent
+    for item in items:
+        inside = item.path.is_relative_to(root)
+        if inside and str(item.path.relative_to(root)).startswith(_SLOW):
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--golden",

@@ -19,8 +19,8 @@ from typing import Any
 from data_pipelines.files.storage import from_example
 from data_pipelines.location import data_directory
 from data_pipelines.structure import Structure
-from efa_zoo.base.errors import DataError, FolderInUse
-from efa_zoo.base.files import locked
+from efa_zoo.base.errors import DataError
+from efa_zoo.base.files import FolderInUse, locked
 
 _logger = logging.getLogger(__name__)
 

@@ -163,7 +163,7 @@ class EFACalculator(Calculator):
         Raises:
             InputError: the structure is periodic, invalid or outside what the model knows, or the
                 model gives no finite numbers for it. No results are left behind then.
-            ForkError: the process was forked after a model was loaded.
+            EFAZooError: the process was forked after a model was loaded.
         """
         require_no_fork()
         atoms = self.atoms if atoms is None else atoms

@@ -72,14 +72,14 @@ def test_a_fork_after_a_model_was_loaded_is_a_clear_error(zoo: Path) -> None:
     code = """
 import os, warnings
 import efa_zoo
-from efa_zoo.base.errors import ForkError
+from efa_zoo.base.errors import EFAZooError
 warnings.simplefilter("ignore")  # JAX warns of the fork too
 model = efa_zoo.load("toy")
 child = os.fork()
 if not child:
     try:
         efa_zoo.predict(model, [])
-    except ForkError as error:
+    except EFAZooError as error:
         assert "'spawn'" in str(error)
         os._exit(7)
     os._exit(1)

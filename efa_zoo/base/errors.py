@@ -7,10 +7,7 @@ __all__ = [
     "DataError",
     "EFAZooError",
     "ExportError",
-    "FolderInUse",
-    "ForkError",
     "InputError",
-    "RecordError",
     "SimulationError",
     "TrainingError",
     "UnknownModelError",
@@ -40,18 +37,6 @@ class DataError(EFAZooError, ValueError):
 
 class ExportError(EFAZooError, RuntimeError):
     """A model cannot be exported, or the file of an exported one is damaged or of no known kind."""
-
-
-class FolderInUse(EFAZooError, RuntimeError):
-    """Another process holds the lock of a folder; the message says which one."""
-
-
-class RecordError(EFAZooError, ValueError):
-    """A checkpoint is damaged or was altered."""
-
-
-class ForkError(EFAZooError, RuntimeError):
-    """A model was used in a process that was forked after JAX was used."""
 
 
 class TrainingError(EFAZooError, RuntimeError):

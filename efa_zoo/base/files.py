@@ -17,9 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from efa_zoo.base.errors import FolderInUse, RecordError
+from efa_zoo.base.errors import DataError, EFAZooError
 
 __all__ = [
+    "FolderInUse",
     "locked",
     "naming",
     "read_record",
@@ -127,24 +128,28 @@ def read_record(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: the file cannot be read.
-        RecordError: it is damaged, or was altered.
+        DataError: it is damaged, or was altered.
     """
     try:
         record: Any = json.loads(path.read_bytes())
     except RecursionError:
-        raise RecordError("nested too deeply") from None
+        raise DataError("nested too deeply") from None
     except ValueError as error:
-        raise RecordError(str(error)) from error
+        raise DataError(str(error)) from error
     digest = record.pop("digest", None) if isinstance(record, dict) else None
     if not isinstance(digest, str):
-        raise RecordError("has no digest")
+        raise DataError("has no digest")
     if _digest(record) != digest:
-        raise RecordError("was altered, it does not have its digest")
+        raise DataError("was altered, it does not have its digest")
     return record
 
 
 def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class FolderInUse(EFAZooError):
+    """Another process holds the lock of a folder; the message says which one."""
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from efa_zoo.base.errors import ForkError
+from efa_zoo.base.errors import EFAZooError
 
 __all__ = ["forbid_fork", "require_no_fork", "resumable"]
 
@@ -54,10 +54,10 @@ def require_no_fork() -> None:
     """Refuse to compute in a process that was forked after JAX was used.
 
     Raises:
-        ForkError: it was; JAX would hang.
+        EFAZooError: it was; JAX would hang.
     """
     if _Process.forked:
-        raise ForkError(
+        raise EFAZooError(
             "this process was forked after a model was loaded, where JAX hangs; start processes by "
             "multiprocessing.get_context('spawn'), or load models in them only"
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -19,7 +20,7 @@ from efa_zoo.base.compilation import CACHE_VARIABLE, use_compilation_cache
 from efa_zoo.base.errors import EFAZooError
 from efa_zoo.cli._common import log_to_stderr, print_
 from efa_zoo.cli._dispatch import COMMANDS, command_call
-from efa_zoo.cli._interrupts import Terminated, interruptible
+from efa_zoo.cli._interrupts import interruptible
 
 __all__ = ["COMMANDS", "main"]
 
@@ -50,9 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # Å, on a terminal that has none, is no error
+    received: list[int] = []
     try:
         _reuse_compiled()
-        with interruptible(), log_to_stderr():
+        with interruptible(received), log_to_stderr():
             _run(arguments)
             sys.stdout.flush()
     except BrokenPipeError:
@@ -72,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # What can be resumed says in a note whether there is something to go on from.
         notes = getattr(interrupt, "__notes__", [])
         hint = f" ({notes[-1]})" if notes else ""
-        terminated = isinstance(interrupt, Terminated)
+        terminated = signal.SIGTERM in received
         what = "terminated" if terminated else "interrupted"
         print_(f"efa-zoo: {what}{hint}", file=sys.stderr)
         return 143 if terminated else 130

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["Terminated", "interruptible"]
+__all__ = ["interruptible"]
 
 #: Functions that the interpreter calls in between, and whose exceptions it drops: JAX's visit to
 #: the garbage collector, and finalizers.
@@ -19,24 +19,25 @@ _DROPPED = ("_xla_gc_callback", "__del__")
 _AGAIN = 0.02
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM came; what cleans up after an interrupt cleans up after it too."""
-
-
 @contextmanager
-def interruptible() -> Generator[None]:
+def interruptible(received: list[int] | None = None) -> Generator[None]:
     """Let SIGINT and SIGTERM end what is done inside, also where an exception would be dropped.
 
+    Both raise `KeyboardInterrupt`: what cleans up after the one cleans up after the other.
     Does nothing in other threads than the first one. A signal that is not at its default, such as
     SIGINT in the background of a shell, is left alone.
+
+    Args:
+        received: takes the numbers of the signals that came.
     """
+    came = [] if received is None else received
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     taken = [number for number, handler in usual.items() if signal.getsignal(number) is handler]
     for number in taken:
-        signal.signal(number, _interrupt)
+        signal.signal(number, functools.partial(_interrupt, came))
     try:
         yield
     finally:
@@ -44,12 +45,11 @@ def interruptible() -> Generator[None]:
             signal.signal(number, usual[number])
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def _interrupt(came: list[int], number: int, frame: FrameType | None) -> None:
     if frame is not None and frame.f_code.co_name in _DROPPED:
         threading.Timer(_AGAIN, functools.partial(_raise_in_main_thread, number)).start()
         return
-    if number == signal.SIGTERM:
-        raise Terminated
+    came.append(number)
     signal.default_int_handler(number, frame)
 
 

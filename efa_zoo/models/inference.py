@@ -292,10 +292,9 @@ class _Run:
                         results[i] = Prediction.of(one, molecules[i], card)
                     except InputError as error:
                         where = "" if single else f"structure {first + i}: "
-                        named = InputError(f"{where}{error}")
                         if self.on_error == "raise":
-                            raise named from error
-                        results[i] = named
+                            raise InputError(f"{where}{error}") from error
+                        results[i] = InputError(f"{where}{error}")
                 self._report(len(members))
 
             # One batch is computed while the next one is put together.

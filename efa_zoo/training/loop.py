@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Array
 
 from efa_zoo.base.config import TrainingConfig
-from efa_zoo.base.errors import DataError, FolderInUse, TrainingError
-from efa_zoo.base.files import locked
+from efa_zoo.base.errors import DataError, TrainingError
+from efa_zoo.base.files import FolderInUse, locked
 from efa_zoo.base.interrupts import resumable
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.structures.batch import Batch

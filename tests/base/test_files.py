@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from efa_zoo.base.errors import FolderInUse
 from efa_zoo.base.files import (
+    FolderInUse,
     locked,
     read_record,
     replacing,
@@ -76,6 +76,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(min_size=1).filter(lambda key: key != "digest"), JSON), st.data())
 def test_records_are_read_again_and_no_altered_one_is(
     tmp_path_factory: pytest.TempPathFactory, content: dict[str, object], data: st.DataObject

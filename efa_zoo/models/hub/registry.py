@@ -177,7 +177,7 @@ def load(model: Potential | str | os.PathLike[str], *, dtype: DTypeLike | None =
             does not fit; or the card was altered in what enters a number, which is named. Weights
             are never made up.
         InputError: the type is not a floating-point type that JAX has enabled.
-        ForkError: the process was forked after another one had loaded a model.
+        EFAZooError: the process was forked after another one had loaded a model.
     """
     # Imported here: listing models and reading cards then needs no JAX.
     import equinox as eqx

@@ -256,15 +256,14 @@ class _Lazy(Mapping[str, np.ndarray]):
     """Arrays that are read when they are asked for; what nobody asks for costs nothing."""
 
     def __init__(self, source: Any, keys: Sequence[str]) -> None:
-        self.source, self.keys_there = source, list(keys)
+        self.source, self.names = source, {key: key for key in keys}
         self.read: dict[str, np.ndarray] = {}
 
     def __getitem__(self, key: str) -> np.ndarray:
-        if key not in self.keys_there:
-            raise KeyError(key)
+        name = self.names[key]
         if key not in self.read:
             try:
-                self.read[key] = np.asarray(self.source[key])
+                self.read[key] = np.asarray(self.source[name])
             except DataError:
                 raise
             except Exception as error:  # whatever a damaged archive makes its reader stumble over
@@ -272,10 +271,10 @@ class _Lazy(Mapping[str, np.ndarray]):
         return self.read[key]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.keys_there)
+        return iter(self.names)
 
     def __len__(self) -> int:
-        return len(self.keys_there)
+        return len(self.names)
 
 
 def _unreadable(where: Path | str, error: Exception) -> DataError:

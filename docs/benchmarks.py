@@ -492,5 +492,6 @@ def stored() -> list[Results]:
 if __name__ == "__main__":
     found = stored()
     for results in found:
-        draw(results, DOCS / "images" / picture_name(results))
+        if any(record["group"].startswith("Scaling") for record in results["cases"]):
+            draw(results, DOCS / "images" / picture_name(results))
     (DOCS / "benchmarks.md").write_text(page(found), encoding="utf-8")

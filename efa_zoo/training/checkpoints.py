@@ -26,6 +26,19 @@ Errors = dict[str, float]
 class Progress:
     """Where a run stands, and its files."""
 
+    directory: Path
+    config: TrainingConfig
+    reminder_weight: float
+    step: int
+    epoch: int
+    batch: int
+    seconds: float
+    best: Errors
+    best_step: int
+    best_sha256: str
+    since_best: int
+    recipe: dict[str, object]
+
     def __init__(
         self,
         directory: Path,
@@ -36,7 +49,7 @@ class Progress:
     ):
         self.directory, self.config, self.reminder_weight = directory, config, reminder_weight
         self.step, self.epoch, self.batch, self.seconds = 0, 0, 0, 0.0
-        self.best: Errors = {}
+        self.best = {}
         self.best_step, self.best_sha256, self.since_best = 0, "", 0
         self.recipe = {
             "training": to_table(config),

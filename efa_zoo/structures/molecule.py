@@ -23,6 +23,10 @@ __all__ = [
 #: Total charges (e) and multiplicities beyond this are none.
 _LARGEST = 10_000
 
+#: Components of positions (Å) and dipoles (e·Å) beyond this belong to no structure: single
+#: precision resolves them badly, and their squares would soon overflow.
+_LARGEST_COMPONENT = 1e6
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Molecule:
@@ -68,8 +72,9 @@ def check_molecule(
         The molecule.
 
     Raises:
-        InputError: a shape or a type is wrong, a number is not an element, a position is not
-            finite, the charge is no integer, or the multiplicity does not fit the electrons.
+        InputError: a shape or a type is wrong, a number is not an element, a position or a
+            dipole is not finite or beyond 1e6, the charge is no integer, or the multiplicity does
+            not fit the electrons.
     """
     elements = atomic_numbers(numbers)
     if elements.size == 0:
@@ -78,14 +83,9 @@ def check_molecule(
         raise InputError(
             f"atomic_numbers: got {elements[elements < 1][0]}, expected integers of at least 1"
         )
-    coordinates = real_vectors("positions", positions, elements.size)
-    if not np.isfinite(coordinates).all():
-        atom = int(np.flatnonzero(~np.isfinite(coordinates).all(axis=1))[0])
-        raise InputError(
-            f"positions: atom {atom} has {coordinates[atom].tolist()}, expected finite numbers"
-        )
+    coordinates = _bounded("positions", positions, elements.size)
     if dipoles is not None:
-        dipoles = real_vectors("atomic_dipoles", dipoles, elements.size)
+        dipoles = _bounded("atomic_dipoles", dipoles, elements.size)
     total = whole_charge(charge)
     return Molecule(
         numbers=elements,
@@ -118,6 +118,22 @@ def atomic_numbers(given: object) -> Int[np.ndarray, " atoms"]:
     if not np.issubdtype(numbers.dtype, np.integer) and numbers.size:
         raise InputError(f"atomic_numbers: got {numbers.dtype.name}, expected integers")
     return numbers
+
+
+def _bounded(field: str, given: object, atoms: int) -> Float[np.ndarray, "atoms 3"]:
+    vectors = real_vectors(field, given, atoms)
+    # Not `>`: a comparison with NaN is false.
+    wrong = np.flatnonzero(~(np.abs(vectors) <= _LARGEST_COMPONENT).all(axis=1))
+    if wrong.size:
+        expected = (
+            f"components within ±{_LARGEST_COMPONENT:g}"
+            if np.isfinite(vectors[wrong[0]]).all()
+            else "finite numbers"
+        )
+        raise InputError(
+            f"{field}: atom {wrong[0]} has {vectors[wrong[0]].tolist()}, expected {expected}"
+        )
+    return vectors
 
 
 def real_vectors(field: str, given: object, atoms: int) -> Float[np.ndarray, "atoms 3"]:

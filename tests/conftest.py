@@ -32,6 +32,9 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 # A weekly look for what the daily one misses: pytest tests/robustness --hypothesis-profile=long
 settings.register_profile("long", max_examples=5000, deadline=None, print_blob=True)
+# Every other run draws the same cases.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 
 #: Folders and modules of tests that compile much, build data sets or start processes. What is left

@@ -15,13 +15,7 @@ from efa_zoo.ops.modified_bessel import scaled_modified_spherical_bessel
 __all__ = ["WaveKernel", "WindowedWaveKernel"]
 
 
-class WaveKernel(Kernel):
-    """Waves averaged over all directions, i^l j_l(ωr) Y_lm(r/|r|).
-
-    Attributes:
-        frequencies: ω in 1/Å.
-    """
-
+class _Waves(Kernel):
     frequencies: Float[Array, " frequencies"]
 
     @property
@@ -32,6 +26,14 @@ class WaveKernel(Kernel):
     def factors(self) -> tuple[Float[Array, " frequencies"], Float[Array, " frequencies"]]:
         """One, and the frequencies."""
         return jnp.ones_like(self.frequencies), self.frequencies
+
+
+class WaveKernel(_Waves):
+    """Waves averaged over all directions, i^l j_l(ωr) Y_lm(r/|r|).
+
+    Attributes:
+        frequencies: ω in 1/Å.
+    """
 
     @contract
     def functions(
@@ -41,7 +43,7 @@ class WaveKernel(Kernel):
         return _wave_functions(self.frequencies, squared_distances, degree)
 
 
-class WindowedWaveKernel(PeriodicKernel):
+class WindowedWaveKernel(_Waves, PeriodicKernel):
     """Waves that a Gaussian window ends, i^l j_l(ωr) Y_lm(r/|r|) exp(-r²/2s²).
 
     Attributes:
@@ -49,17 +51,7 @@ class WindowedWaveKernel(PeriodicKernel):
         width: s in Å.
     """
 
-    frequencies: Float[Array, " frequencies"]
     width: Float[Array, ""]
-
-    @property
-    def parameters(self) -> Float[Array, " frequencies"]:
-        """Frequencies ω in 1/Å."""
-        return self.frequencies
-
-    def factors(self) -> tuple[Float[Array, " frequencies"], Float[Array, " frequencies"]]:
-        """One, and the frequencies."""
-        return jnp.ones_like(self.frequencies), self.frequencies
 
     @contract
     def functions(

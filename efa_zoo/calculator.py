@@ -23,7 +23,9 @@ from efa_zoo.models.outputs import Outputs
 from efa_zoo.models.potential import Potential, cast
 from efa_zoo.models.prediction import Prediction
 from efa_zoo.structures.graph import Graph, pack_one
+from efa_zoo.structures.molecule import Molecule
 from efa_zoo.structures.neighbors import NeighborList, padded_atoms
+from efa_zoo.structures.packing import WaveWidth
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -32,7 +34,7 @@ __all__ = ["EFACalculator"]
 
 
 class EFACalculator(Calculator):
-    """Energies (eV) and forces (eV/Å) of a model for ASE.
+    """Energies (eV), forces (eV/Å) and in cells stress (eV/Å³) of a model for ASE.
 
         atoms.calc = EFACalculator("mpnn_efa_dimers")
         atoms.get_potential_energy(), atoms.get_forces(), atoms.get_potential_energies()
@@ -50,10 +52,9 @@ class EFACalculator(Calculator):
         neighbors: the neighbour list that is carried from call to call.
     """
 
-    #: Charges of the atoms and the dipole moment too, if the model has them.
+    #: Charges of the atoms and the dipole moment too, if the model has them, and stress if it knows
+    #: structures in cells.
     implemented_properties: list[str] = ["energy", "free_energy", "forces", "energies"]  # noqa: RUF012
-    #: A molecule has no cell; charges and magnetic moments of the atoms are checked.
-    ignored_changes: set[str] = {"cell"}  # noqa: RUF012
     discard_results_on_any_change = True
 
     potential: Potential
@@ -93,8 +94,12 @@ class EFACalculator(Calculator):
         with jax.enable_x64(self._dtype == np.float64):
             self.potential = cast(potential, self._dtype)
         self.neighbors = NeighborList(potential.card.model.message_passing.cutoff, skin)
+        self._waves: WaveWidth | None = None
         if potential.card.model.atomic_charges:
             self.implemented_properties = [*self.implemented_properties, "charges", "dipole"]
+        domain = potential.card.domain
+        if domain is not None and 3 in domain.periodic_directions:
+            self.implemented_properties = [*self.implemented_properties, "stress"]
         super().__init__()
         self.parameters: Any = Parameters(  # what ASE stores with results
             model=potential.card.name,
@@ -137,6 +142,8 @@ class EFACalculator(Calculator):
             Names of what differs, none if the last results hold.
         """
         changes = list(super().check_state(atoms, tol=tol))
+        if not atoms.pbc.any():  # then the cell means nothing
+            changes = [name for name in changes if name != "cell"]
         if self.atoms is None or changes:
             return changes
         changes += [
@@ -161,8 +168,8 @@ class EFACalculator(Calculator):
             system_changes: ignored, the calculator notices by itself.
 
         Raises:
-            InputError: the structure is periodic, invalid or outside what the model knows, or the
-                model gives no finite numbers for it. No results are left behind then.
+            InputError: the structure is invalid or outside what the model knows, or the model gives
+                no finite numbers for it. No results are left behind then.
             EFAZooError: the process was forked after a model was loaded.
         """
         require_no_fork()
@@ -177,14 +184,15 @@ class EFACalculator(Calculator):
             self.parameters["out_of_range"],
             multiplicity=self.parameters["multiplicity"],
         )
-        neighbors, mask = self.neighbors.update(molecule.positions)
+        lists = self.neighbors.update(molecule.positions, molecule.cell, molecule.pbc)
         graph = pack_one(
             molecule,
             padded_atoms(molecule.num_atoms),
-            neighbors.shape[1],
+            lists.width,
             reach=self.neighbors.cutoff,
-            lists=(neighbors, mask),
+            lists=lists,
             dtype=self._dtype,
+            **self._wave_options(molecule),
         )
         with jax.enable_x64(self._dtype == np.float64):
             outputs = jax.device_get(_evaluate(self.potential.network, graph))
@@ -200,6 +208,16 @@ class EFACalculator(Calculator):
             self.results["charges"] = prediction.charges
         if prediction.dipole is not None:
             self.results["dipole"] = prediction.dipole
+        if prediction.stress is not None:
+            self.results["stress"] = prediction.stress
+
+    def _wave_options(self, molecule: Molecule) -> dict[str, Any]:
+        """Padded number and reach of the wave vectors of a structure in a cell."""
+        if molecule.cell is None:
+            return {}
+        if self._waves is None:
+            self._waves = WaveWidth(self.potential.network.wave_reach)
+        return {"waves": self._waves(molecule), "wave_reach": self._waves.reach}
 
     def __getstate__(self) -> dict[str, Any]:
         # JAX would load arrays of float64 as float32 where its 64-bit mode is off.

@@ -18,12 +18,14 @@ from efa_zoo.attention.integration import TensorIntegration
 from efa_zoo.attention.kernels import (
     CoulombKernel,
     Kernel,
+    PeriodicKernel,
     WaveKernel,
     WindowedWaveKernel,
     coulomb_waves,
     coulomb_widths,
 )
 from efa_zoo.attention.quadrature import attend_quadrature, attend_wave_vectors
+from efa_zoo.attention.reciprocal import Lattice, attend_reciprocal, wave_reach
 from efa_zoo.attention.rotary import FrequencyFunction, linear_frequencies
 from efa_zoo.base.config import AttentionConfig, Coulomb, Waves
 from efa_zoo.base.contracts import contract
@@ -170,8 +172,7 @@ class EuclideanFastAttention(eqx.Module):
         if isinstance(config, Coulomb):
             if self.log_widths is not None:
                 return CoulombKernel(jnp.exp(self.log_widths))
-            number = (self.config.query_key_features or self.features) // 2
-            return CoulombKernel(jnp.asarray(coulomb_widths(number, config), dtype or float))
+            return CoulombKernel(jnp.asarray(coulomb_widths(self._size, config), dtype or float))
         frequencies = self.current_frequencies(dtype)
         if isinstance(config, Waves):
             return WaveKernel(frequencies)
@@ -188,8 +189,8 @@ class EuclideanFastAttention(eqx.Module):
             raise ConfigError(f"kernel: got {config.kind}, expected one of frequencies")
         if self.frequencies is not None:
             return self.frequencies
-        number = (self.config.query_key_features or self.features) // 2
-        return jnp.asarray(self.frequency_function(number, config.frequencies), dtype or float)
+        values = self.frequency_function(self._size, config.frequencies)
+        return jnp.asarray(values, dtype or float)
 
     def evaluation_for(self, num_atoms: int) -> Literal["exact", "quadrature"]:
         """The evaluation that a molecule of this static size takes.
@@ -213,14 +214,24 @@ class EuclideanFastAttention(eqx.Module):
         Raises:
             ConfigError: there is no quadrature.
         """
-        features = self.config.query_key_features or self.features
         return AttentionCost(
             channels=self.query_key_irreps.parities * self.query_key_irreps.components,
-            frequencies=features // 2,
+            frequencies=self._size,
             values=self.value_irreps.parities * self.value_irreps.components * self.value_features,
             degree=self.spherical_degree,
             directions=self._num_waves(),
         )
+
+    @property
+    def wave_reach(self) -> float:
+        """Length in 1/Å of the longest wave vectors in a cell; ConfigError if it cannot attend."""
+        options = self.config.tolerance, self.spherical_degree
+        return wave_reach(self.config.kernel, self._size, *options)
+
+    @property
+    def _size(self) -> int:
+        """Number of frequencies or widths."""
+        return (self.config.query_key_features or self.features) // 2
 
     def _num_waves(self) -> int:
         """Directions of all waves, or wave vectors of a Coulomb kernel."""
@@ -232,11 +243,9 @@ class EuclideanFastAttention(eqx.Module):
         config = self.config.kernel
         if not isinstance(config, Coulomb) or config.trainable:
             raise ConfigError(f"kernel: got {config}, expected a Coulomb kernel of constant widths")
-        number = (self.config.query_key_features or self.features) // 2
-        widths = tuple(coulomb_widths(number, config).tolist())
-        return coulomb_waves(
-            widths, config.max_length, self.config.tolerance, self.spherical_degree
-        )
+        widths = tuple(coulomb_widths(self._size, config).tolist())
+        tolerance, degree = self.config.tolerance, self.spherical_degree
+        return coulomb_waves(widths, config.max_length, tolerance, degree)
 
     def grid(self) -> tuple[np.ndarray, np.ndarray]:
         """Directions `[points, 3]` and weights `[points]` of the quadrature of waves.
@@ -295,6 +304,7 @@ class EuclideanFastAttention(eqx.Module):
         positions: Float[Array, "atoms 3"],
         atom_mask: Bool[Array, " atoms"] | None = None,
         *,
+        lattice: Lattice | None = None,
         evaluation: Literal["exact", "quadrature"] | None = None,
     ) -> Float[
         Array, "atoms {self.irreps.parities} {self.irreps.components} {self.value_features}"
@@ -305,13 +315,16 @@ class EuclideanFastAttention(eqx.Module):
             features: equivariant features of the atoms.
             positions: in Å.
             atom_mask: False for padding atoms, which nobody attends to.
-            evaluation: None takes `evaluation_for` the number of atoms, padding included.
+            lattice: of a periodic structure, which is summed in reciprocal space.
+            evaluation: of an open one; None takes `evaluation_for` the number of atoms, padding
+                included.
 
         Returns:
             Features of the atoms, of irreps `self.irreps`.
 
         Raises:
-            ConfigError: quadrature is asked for and no grid resolves the phases.
+            ConfigError: quadrature is asked for and no grid resolves the phases, or the kernel
+                cannot be summed over the images of a cell.
         """
         # Accelerators would round the factors of float32 products, and lose the symmetry.
         with jax.default_matmul_precision("highest"):
@@ -320,7 +333,11 @@ class EuclideanFastAttention(eqx.Module):
             query, key, value = self.query_key_value(features)
             flat = value.reshape(value.shape[0], -1)
             kernel = self.kernel(features.dtype)
-            if evaluation == "exact":
+            if lattice is not None:
+                options = self.spherical_degree, self.wave_reach, atom_mask
+                assert isinstance(kernel, PeriodicKernel)
+                attended = attend_reciprocal(query, key, flat, lattice, kernel, *options)
+            elif evaluation == "exact":
                 attended = attend_exact(
                     query, key, flat, positions, kernel, self.spherical_degree, atom_mask
                 )

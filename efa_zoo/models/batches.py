@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from efa_zoo.structures.graph import Shape
 
@@ -19,7 +19,7 @@ _PAIRS_PER_COMPILATION = 500_000
 
 
 def plan_batches(
-    sizes: Mapping[int, tuple[int, int]],
+    sizes: Mapping[int, tuple[Any, ...]],
     compiled: Collection[Shape] = (),
     evaluation: Callable[[int], object] = lambda atoms: None,
 ) -> list[tuple[Shape, list[int]]]:
@@ -30,38 +30,44 @@ def plan_batches(
     predicted.
 
     Args:
-        sizes: padded numbers of atoms and neighbours of each molecule by its number.
+        sizes: padded numbers of atoms and neighbours of each molecule by its number, and of a
+            periodic one that of wave vectors and the periodic directions: a `Shape` but its first.
         compiled: shapes that cost no compilation.
         evaluation: how attention is evaluated for a padded number of atoms.
 
     Returns:
         Shapes and numbers of the molecules, smallest first; every molecule is in one batch.
     """
-    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+    groups: dict[Shape, list[int]] = defaultdict(list)
     for number, size in sizes.items():
-        groups[size].append(number)
-    free = {(shape.atoms, shape.neighbors): shape for shape in sorted(compiled)}
+        groups[Shape(0, *size)].append(number)
+    free = {shape._replace(molecules=0): shape for shape in sorted(compiled)}
     for size in sorted(groups.keys() - free.keys()):
-        others = {*groups, *free} - {size}
         larger = [
             other
-            for other in others
-            if other[0] >= size[0]
-            and other[1] >= size[1]
-            and evaluation(other[0]) == evaluation(size[0])
+            for other in {*groups, *free} - {size}
+            if all(a >= b for a, b in zip(other[1:4], size[1:4], strict=True))
+            and other.pbc == size.pbc
+            and evaluation(other.atoms) == evaluation(size.atoms)
         ]
         if larger:
-            best = min(larger, key=lambda other: (math.prod(other), other))
-            if len(groups[size]) * (math.prod(best) - math.prod(size)) < _PAIRS_PER_COMPILATION:
+            best = min(larger, key=lambda other: (_pairs(other), other))
+            if len(groups[size]) * (_pairs(best) - _pairs(size)) < _PAIRS_PER_COMPILATION:
                 groups[best] += groups.pop(size)
     batches = []
     for size, members in sorted(groups.items()):
-        shape = free.get(size) or Shape(_molecules_at_once(len(members), size[0]), *size)
+        count = _molecules_at_once(len(members), size.atoms)
+        shape = free.get(size) or size._replace(molecules=count)
         batches += [
             (shape, members[start : start + shape.molecules])
             for start in range(0, len(members), shape.molecules)
         ]
     return batches
+
+
+def _pairs(shape: Shape) -> int:
+    """Pairs of a molecule, those of atoms and wave vectors among them."""
+    return shape.atoms * (shape.neighbors + shape.waves)
 
 
 def _molecules_at_once(count: int, atoms: int) -> int:

@@ -13,9 +13,11 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
+from efa_zoo.attention.reciprocal import wave_reach
 from efa_zoo.base.errors import ConfigError, InputError
 from efa_zoo.models.hub.cards import Card, Domain
 from efa_zoo.models.reading import read_structure
+from efa_zoo.structures.cells import Pbc, check_cell
 from efa_zoo.structures.distances import closest, farthest
 from efa_zoo.structures.elements import ATOMIC_NUMBERS, symbol
 from efa_zoo.structures.molecule import Molecule, check_multiplicity
@@ -107,7 +109,7 @@ def check_structure(
         charge: total charge in units of e; None takes `atoms.info["charge"]` or the graph's
             `total_charge`. Without either it is 0, which is logged once for a model.
         out_of_range: whether a structure outside what the model knows (charge, electrons,
-            distances) raises or only warns.
+            distances, periodicity) raises or only warns.
         multiplicity: 2S + 1; None takes `atoms.info["spin"]` or the graph's unpaired electrons,
             without either the lowest, 1 or 2.
         where: begins every warning, for example the structure's index.
@@ -123,7 +125,11 @@ def check_structure(
     """
     domain = _domain(card)
     given = read_structure(structure, charge)
-    _check_geometry(given.numbers, given.positions)
+    problem = _check_periodicity(given.pbc, card, domain)
+    if problem is not None and out_of_range == "error":
+        raise InputError(problem)
+    cell, pbc = check_cell(given.cell, given.pbc)
+    _check_geometry(given.numbers, given.positions, cell, pbc)
     _check_elements(given.numbers, card, domain)
     dipoles = None
     if card.model.dipole_embedding:
@@ -140,6 +146,8 @@ def check_structure(
             if wanted is None
             else check_multiplicity(wanted, given.numbers, total)
         ),
+        cell=cell,
+        pbc=pbc,
     )
     for problem in problems_out_of_range(molecule, card):
         if given.charge is None and problem.startswith("charge"):
@@ -159,7 +167,39 @@ def _domain(card: Card) -> Domain:
     return card.domain
 
 
-def _check_geometry(numbers: np.ndarray, positions: np.ndarray) -> None:
+def _check_periodicity(pbc: object, card: Card, domain: Domain) -> str | None:
+    """Refuse what the network cannot compute, and tell what it was not trained on."""
+    periodic = np.broadcast_to(np.asarray(pbc), 3).tolist()
+    model = card.model
+    if any(periodic) and model.attention is not None and not model.emulate_attention:
+        kernel, number = model.attention.kernel, model.attention.query_key_features
+        try:
+            wave_reach(kernel, (number or model.features) // 2, model.attention.tolerance, 0)
+        except ConfigError as error:
+            raise InputError(
+                f"pbc: got {periodic}, expected a molecule without periodicity, because "
+                f"{card.name} cannot attend in a cell ({error}){_BOX}"
+            ) from error
+        if not all(periodic):
+            raise InputError(
+                f"pbc: got {periodic}, expected three periodic directions or none, because "
+                f"{card.name} has attention, whose sums over images are known for these only"
+            )
+    if sum(periodic) in domain.periodic_directions:
+        return None
+    if domain.periodic_directions == (0,):
+        return f"pbc: got {periodic}, expected a molecule without periodicity for {card.name}{_BOX}"
+    known = " or ".join(map(str, domain.periodic_directions))
+    return f"pbc: got {periodic}, but {card.name} knows only {known} periodic directions"
+
+
+#: What to do about a cell that means nothing.
+_BOX = " (atoms.pbc = False if the cell is only a box around it)"
+
+
+def _check_geometry(
+    numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray | None, pbc: Pbc
+) -> None:
     if numbers.size == 0:
         raise InputError("got no atoms, expected at least one")
     broken = np.flatnonzero(~np.isfinite(positions).all(axis=1))
@@ -169,7 +209,7 @@ def _check_geometry(numbers: np.ndarray, positions: np.ndarray) -> None:
             f"positions: atom {atom} ({symbol(int(numbers[atom]))}) is at "
             f"{positions[atom].tolist()}, expected finite numbers (Å)"
         )
-    distance, first, second = closest(positions)
+    distance, first, second = closest(positions, cell, pbc)
     if distance < _SAME_PLACE:
         hint = "" if positions.any() else "; all positions are zero, were they given?"
         raise InputError(
@@ -250,7 +290,8 @@ def problems_out_of_range(molecule: Molecule, card: Card) -> list[str]:
     """
     domain = _domain(card)
     numbers, positions, charge = molecule.numbers, molecule.positions, molecule.charge
-    problems = []
+    problem = _check_periodicity(molecule.pbc, card, domain)
+    problems = [] if problem is None else [problem]
     if charge not in domain.total_charges:
         problems.append(
             f"charge: got {_signed([charge])}, but {card.name} knows only "
@@ -267,12 +308,14 @@ def problems_out_of_range(molecule: Molecule, card: Card) -> list[str]:
     if multiplicity not in (domain.multiplicities or (lowest,)):
         known = ", ".join(map(str, domain.multiplicities)) or f"the lowest one, here {lowest}"
         problems.append(f"multiplicity: got {multiplicity}, but {card.name} knows only {known}")
-    shortest, first, second = closest(positions)
+    shortest, first, second = closest(positions, molecule.cell, molecule.pbc)
     if shortest < domain.min_distance:
         problems.append(
             f"positions: atoms {first} and {second} are {shortest:.3g} Å apart, but {card.name} "
             f"knows distances from {domain.min_distance:g} Å"
         )
+    if molecule.cell is not None:  # all its distances occur, up to any length
+        return problems
     longest, first, second = farthest(positions)
     if longest > domain.max_distance:
         problems.append(

@@ -47,19 +47,43 @@ def energy(model: Network, graph: Graph) -> Float[Array, ""]:
 
 @contract
 def energy_and_forces(model: Network, graph: Graph) -> Outputs:
-    """Compute what a network gives for one molecule, and forces.
+    """Compute what a network gives for one molecule, and forces; in a cell stress too.
 
     Args:
         model: gives atomic energies in eV.
         graph: the molecule.
 
     Returns:
-        The outputs with forces, the negative gradient of the sum of the atomic energies.
+        The outputs with forces, the negative gradient of the sum of the atomic energies, and in a
+        cell with stress, its derivative by a symmetric strain over the volume.
     """
     check_graph(graph)
+    if graph.cell is not None:
+        return _in_cell(model, graph)
     differentiated = jax.value_and_grad(_total, has_aux=True)
     (_, outputs), gradient = differentiated(jnp.asarray(graph.positions), model, graph)
     return dataclasses.replace(outputs, forces=-gradient)
+
+
+def _in_cell(model: Network, graph: Graph) -> Outputs:
+    """Outputs with forces and stress."""
+    positions, cell = jnp.asarray(graph.positions), jnp.asarray(graph.cell)
+
+    def strained(positions: Array, strain: Array) -> tuple[Array, Outputs]:
+        # Everything is made of positions and cell: displacements to images, and wave vectors.
+        deformation = jnp.eye(3, dtype=cell.dtype) + 0.5 * (strain + strain.T)
+        with jax.default_matmul_precision("highest"):
+            moved, deformed = positions @ deformation, cell @ deformation
+        return _total(moved, model, eqx.tree_at(lambda g: g.cell, graph, deformed))
+
+    differentiated = jax.value_and_grad(strained, argnums=(0, 1), has_aux=True)
+    (_, outputs), (gradient, virial) = differentiated(positions, jnp.zeros_like(cell))
+    stress = virial[_VOIGT] / jnp.abs(jnp.linalg.det(cell))
+    return dataclasses.replace(outputs, forces=-gradient, stress=stress)
+
+
+#: Rows and columns of a stress in Voigt's order.
+_VOIGT = np.asarray([0, 1, 2, 1, 0, 0]), np.asarray([0, 1, 2, 2, 2, 1])
 
 
 def _total(positions: Array, model: Network, graph: Graph) -> tuple[Array, Outputs]:
@@ -78,7 +102,7 @@ def _check_energies(
 
 @contract
 def batch_energy_and_forces(model: Network, graphs: Graph) -> Outputs:
-    """Compute what a network gives for a batch, and forces.
+    """Compute what a network gives for a batch, and forces; in cells stress too.
 
     The same as `jax.vmap` of `energy_and_forces`, but on a CPU the molecules are taken a few at a
     time: this is faster and needs less memory.
@@ -116,7 +140,8 @@ def molecules_at_once(graphs: Graph) -> int:
     molecules, atoms, neighbors = graphs.neighbors.shape
     if not all(isinstance(size, int) for size in (molecules, atoms, neighbors)) or not on_cpu():
         return molecules
-    pairs = atoms * max(neighbors, 1)
+    waves = 0 if graphs.waves is None else graphs.waves.shape[1]
+    pairs = atoms * max(neighbors, waves, 1)
     if molecules * pairs < _PAIRS_WORTH_CUTTING:
         return molecules
     return max(1, _PAIRS_AT_ONCE // pairs)

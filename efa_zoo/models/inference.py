@@ -31,7 +31,7 @@ from efa_zoo.models.prediction import Prediction, PredictionSummary
 from efa_zoo.models.reading import is_structure
 from efa_zoo.structures.graph import Graph, Shape, pack
 from efa_zoo.structures.molecule import Molecule
-from efa_zoo.structures.neighbors import padded_atoms, padded_neighbors
+from efa_zoo.structures.packing import padded_shape
 
 if TYPE_CHECKING:
     from efa_zoo.models.reading import AnyStructure
@@ -277,10 +277,9 @@ class _Run:
         ]
         self._report(len(results) - results.count(None))
         molecules = {i: item for i, item in enumerate(checked) if isinstance(item, Molecule)}
-        sizes = {
-            i: (padded_atoms(m.num_atoms), padded_neighbors(m.positions, cutoff))
-            for i, m in molecules.items()
-        }
+        cells = any(m.cell is not None for m in molecules.values())
+        reach = self.potential.network.wave_reach if cells else 0.0
+        sizes = {i: padded_shape(m, cutoff, reach)[1:] for i, m in molecules.items()}
         with jax.enable_x64(self.dtype == np.float64):
             network = cast(self.potential.network, self.dtype)
 
@@ -300,7 +299,13 @@ class _Run:
             # One batch is computed while the next one is put together.
             running: tuple[Sequence[int], Outputs] | None = None
             for shape, members in plan_batches(sizes, self._shapes, network.evaluation_for):
-                batch = pack([molecules[i] for i in members], shape, reach=cutoff, dtype=self.dtype)
+                batch = pack(
+                    [molecules[i] for i in members],
+                    shape,
+                    reach=cutoff,
+                    wave_reach=reach,
+                    dtype=self.dtype,
+                )
                 launched = members, _evaluate(network, batch)
                 if running is not None:
                     collect(*running)

@@ -18,13 +18,16 @@ class Outputs(eqx.Module):
         forces: `[atoms, 3]` in eV/Å, zero for padding.
         charges: `[atoms]` in e, which add up to the total charge; zero for padding.
         dipole: `[3]`, dipole moment in e·Å about the mean of the atoms' positions; where the total
-            charge is not zero it depends on that origin.
+            charge is not zero it depends on that origin. None for periodic structures.
+        stress: `[6]` in eV/Å³, derivative of the energy by strain over the volume of the cell, in
+            Voigt's order xx, yy, zz, yz, xz, xy; positive where the cell wants to shrink.
     """
 
     atomic_energies: Float[Array, "*batch atoms"]
     forces: Float[Array, "*batch atoms 3"] | None = None
     charges: Float[Array, "*batch atoms"] | None = None
     dipole: Float[Array, "*batch 3"] | None = None
+    stress: Float[Array, "*batch 6"] | None = None
 
     @property
     def energy(self) -> Float[Array, "*batch"]:

@@ -28,6 +28,8 @@ class Prediction:
         charges: `[atoms]` in e, float64; None if the model has none.
         dipole: `[3]`, dipole moment in e·Å about the mean of the atoms' positions, float64; None if
             the model has none. It depends on that origin where the charge is not zero.
+        stress: `[6]` in eV/Å³, float64, in the order and with the sign of ASE (xx, yy, zz, yz, xz,
+            xy; positive where the cell wants to shrink); None unless three directions are periodic.
     """
 
     energy: float
@@ -36,6 +38,7 @@ class Prediction:
     charge: int
     charges: Float[np.ndarray, " atoms"] | None = None
     dipole: Float[np.ndarray, " 3"] | None = None
+    stress: Float[np.ndarray, " 6"] | None = None
 
     @classmethod
     def of(cls, outputs: Outputs, molecule: Molecule, card: Card) -> Prediction:
@@ -56,12 +59,14 @@ class Prediction:
         energies = np.asarray(outputs.atomic_energies[:atoms], np.float64)
         energies = energies + card.energies_of_elements(molecule.numbers)
         forces = np.asarray(outputs.forces, np.float64)[:atoms]
-        charges = dipole = None
+        charges = dipole = stress = None
         if outputs.charges is not None:
             charges = np.asarray(outputs.charges, np.float64)[:atoms]
         if outputs.dipole is not None:
             dipole = np.asarray(outputs.dipole, np.float64)
-        numbers = (energies, forces, charges, dipole)
+        if outputs.stress is not None and all(molecule.pbc):
+            stress = np.asarray(outputs.stress, np.float64)
+        numbers = (energies, forces, charges, dipole, stress)
         if not all(np.isfinite(rows).all() for rows in numbers if rows is not None):
             raise InputError("positions: the model gives no finite energy and forces for them")
         return cls(
@@ -71,6 +76,7 @@ class Prediction:
             charge=molecule.charge,
             charges=charges,
             dipole=dipole,
+            stress=stress,
         )
 
 

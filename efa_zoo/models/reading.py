@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from efa_zoo.base.errors import InputError
+from efa_zoo.structures.cells import OPEN
 from efa_zoo.structures.graph import Graph
 from efa_zoo.structures.molecule import Molecule, atomic_numbers, real_vectors, whole_charge
 
@@ -36,6 +37,8 @@ class Given(NamedTuple):
         dipoles: of the atoms in e·Å, unchecked, or None.
         charge: total charge in units of e, None if nothing says it.
         multiplicity: 2S + 1, unchecked, or None.
+        cell: lattice vectors in Å as rows, unchecked.
+        pbc: which directions are periodic, unchecked.
     """
 
     numbers: np.ndarray
@@ -43,6 +46,8 @@ class Given(NamedTuple):
     dipoles: object
     charge: int | None
     multiplicity: object = None
+    cell: object = None
+    pbc: object = OPEN
 
 
 def is_structure(structure: object) -> bool:
@@ -70,32 +75,37 @@ def read_structure(structure: object, charge: int | None) -> Given:
         Its arrays without padding, and its charge.
 
     Raises:
-        InputError: it is nothing of that kind or periodic, an array has a wrong shape or type, the
-            charge is no integer or contradicts charges of the atoms, or there are magnetic moments.
+        InputError: it is nothing of that kind, an array has a wrong shape or type, the charge is no
+            integer or contradicts charges of the atoms, or there are magnetic moments.
     """
+    cell: object
+    pbc: object
     if isinstance(structure, Graph):
         numbers, positions, dipoles = _graph_arrays(structure)
         given: object = structure.total_charge if charge is None else charge
         unpaired = structure.unpaired_electrons
         multiplicity = None if unpaired is None else 1 + np.asarray(unpaired)
+        cell, pbc = structure.cell, structure.pbc
     elif isinstance(structure, Molecule):
         numbers = atomic_numbers(structure.numbers)
         positions = real_vectors("positions", structure.positions, len(numbers))
         dipoles = structure.dipoles
         given = structure.charge if charge is None else charge
         multiplicity = structure.multiplicity
+        cell, pbc = structure.cell, structure.pbc
     elif _is_atoms(structure):
         atoms: Atoms = structure  # type: ignore[assignment]
         numbers, positions, dipoles = _atoms_arrays(atoms)
         _refuse_magnetic_moments(atoms)
         given = _charge_of(atoms) if charge is None else charge
         multiplicity = atoms.info.get("spin")
+        cell, pbc = np.asarray(atoms.cell), atoms.pbc
     else:
         raise InputError(
             f"got an object of type {type(structure).__name__}, expected ASE atoms or a Graph"
         )
     total = None if given is None else whole_charge(given)
-    return Given(numbers, positions, dipoles, total, multiplicity)
+    return Given(numbers, positions, dipoles, total, multiplicity, cell, pbc)
 
 
 def _graph_arrays(graph: Graph) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -124,11 +134,6 @@ def _graph_arrays(graph: Graph) -> tuple[np.ndarray, np.ndarray, np.ndarray | No
 
 
 def _atoms_arrays(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, object]:
-    if np.any(atoms.pbc):
-        raise InputError(
-            f"pbc: got {atoms.pbc.tolist()}, expected a molecule without periodicity "
-            "(atoms.pbc = False if the cell is only a box around it)"
-        )
     numbers = atomic_numbers(atoms.arrays.get("numbers"))
     positions = real_vectors("positions", atoms.arrays.get("positions"), len(numbers))
     return numbers, positions, atoms.arrays.get("atomic_dipoles")

@@ -13,7 +13,7 @@ from efa_zoo.base.contracts import contract
 from efa_zoo.nn.coupling import Irreps
 from efa_zoo.nn.dense import Dense
 
-__all__ = ["ElectronicEmbedding", "distribute"]
+__all__ = ["ElectronicEmbedding", "dipole_moment", "distribute"]
 
 _SCALARS = Irreps(0, False)
 
@@ -113,3 +113,23 @@ def distribute(
     count = jnp.maximum(jnp.sum(atom_mask), 1).astype(charges.dtype)
     missing = total.astype(charges.dtype) - jnp.sum(charges)
     return jnp.where(atom_mask, charges + missing / count, 0)
+
+
+def dipole_moment(
+    charges: Float[Array, " atoms"],
+    positions: Float[Array, "atoms 3"],
+    atom_mask: Bool[Array, " atoms"],
+) -> Float[Array, " 3"]:
+    """Dipole moment of charges about the mean of the atoms' positions.
+
+    Args:
+        charges: in e, zero for padding.
+        positions: in Å.
+        atom_mask: False for padding.
+
+    Returns:
+        The dipole moment in e·Å.
+    """
+    positions = jnp.where(atom_mask[:, None], positions, 0)
+    count = jnp.maximum(jnp.sum(atom_mask), 1).astype(positions.dtype)
+    return charges @ (positions - jnp.sum(positions, axis=0) / count)

@@ -42,7 +42,7 @@ def screened_repulsion(graph: Graph) -> Float[Array, " atoms"]:
     positions, neighbors = jnp.asarray(graph.positions), jnp.asarray(graph.neighbors)
     numbers = jnp.asarray(graph.atomic_numbers)
     dtype = positions.dtype
-    displacements = positions[neighbors] - positions[:, None, :]
+    displacements = graph.displacements()
     squared = jnp.sum(displacements**2, axis=-1)
     radii = jnp.asarray(np.asarray(COVALENT_RADII), dtype)[numbers]
     ends = radii[:, None] + radii[neighbors]

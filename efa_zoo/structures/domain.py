@@ -19,10 +19,12 @@ class Domain:
     Attributes:
         elements: symbols of the elements.
         total_charges: total charges in units of e.
-        max_distance: longest distance between two atoms of a structure, in Å.
+        max_distance: longest distance between two atoms of a structure, in Å; not looked at where
+            it is periodic.
         min_distance: shortest distance between two atoms of a structure, in Å.
         closed_shell: only structures with an even number of electrons.
         multiplicities: 2S + 1, where the model takes the spin as an input; empty means the lowest.
+        periodic_directions: in how many directions the structures are periodic, 0 to 3.
     """
 
     elements: tuple[str, ...]
@@ -31,6 +33,7 @@ class Domain:
     min_distance: float = 0.5
     closed_shell: bool = True
     multiplicities: tuple[int, ...] = ()
+    periodic_directions: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
         if not self.elements:
@@ -43,6 +46,11 @@ class Domain:
         if any(multiplicity < 1 for multiplicity in self.multiplicities):
             raise ConfigError(
                 f"multiplicities: got {list(self.multiplicities)}, expected numbers of at least 1"
+            )
+        if not self.periodic_directions or not set(self.periodic_directions) <= {0, 1, 2, 3}:
+            raise ConfigError(
+                f"periodic_directions: got {list(self.periodic_directions)}, expected numbers from "
+                "0 to 3"
             )
         if not (math.isfinite(self.min_distance) and self.min_distance > 0):
             raise ConfigError(

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from efa_zoo.base.errors import InputError
+from efa_zoo.structures.cells import OPEN, Pbc, check_cell
 
 __all__ = [
     "Molecule",
@@ -38,6 +39,8 @@ class Molecule:
         charge: total charge in units of e.
         dipoles: `[atoms, 3]` in e·Å, or None.
         multiplicity: 2S + 1, one more than the number of unpaired electrons; None if not given.
+        cell: lattice vectors in Å as rows, as `check_cell` gives them; None without periodicity.
+        pbc: which directions are periodic.
     """
 
     numbers: Int[np.ndarray, " atoms"]
@@ -45,6 +48,8 @@ class Molecule:
     charge: int
     dipoles: Float[np.ndarray, "atoms 3"] | None = None
     multiplicity: int | None = None
+    cell: Float[np.ndarray, "3 3"] | None = None
+    pbc: Pbc = OPEN
 
     @property
     def num_atoms(self) -> int:
@@ -58,6 +63,8 @@ def check_molecule(
     charge: object,
     dipoles: object,
     multiplicity: object = None,
+    cell: object = None,
+    pbc: object = None,
 ) -> Molecule:
     """Take the arrays of a molecule.
 
@@ -67,14 +74,16 @@ def check_molecule(
         charge: total charge in units of e.
         dipoles: `[atoms, 3]` in e·Å, or None.
         multiplicity: 2S + 1, or None.
+        cell: lattice vectors in Å as rows, or None.
+        pbc: which directions are periodic; None means all of them if there is a cell.
 
     Returns:
         The molecule.
 
     Raises:
         InputError: a shape or a type is wrong, a number is not an element, a position or a
-            dipole is not finite or beyond 1e6, the charge is no integer, or the multiplicity does
-            not fit the electrons.
+            dipole is not finite or beyond 1e6, the charge is no integer, the multiplicity does not
+            fit the electrons, or the cell is none (see `check_cell`).
     """
     elements = atomic_numbers(numbers)
     if elements.size == 0:
@@ -87,6 +96,7 @@ def check_molecule(
     if dipoles is not None:
         dipoles = _bounded("atomic_dipoles", dipoles, elements.size)
     total = whole_charge(charge)
+    vectors, periodic = check_cell(cell, pbc)
     return Molecule(
         numbers=elements,
         positions=coordinates,
@@ -95,6 +105,8 @@ def check_molecule(
         multiplicity=(
             None if multiplicity is None else check_multiplicity(multiplicity, elements, total)
         ),
+        cell=vectors,
+        pbc=periodic,
     )
 
 

@@ -35,7 +35,7 @@ def test_neighbours_are_all_pairs_closer_than_the_cutoff(
     atoms: int, cutoff: float | None, seed: int
 ) -> None:
     positions = 2 * np.random.default_rng(seed).normal(size=(atoms, 3))
-    neighbors, mask = neighbor_matrix(positions, cutoff)
+    neighbors, mask, _ = neighbor_matrix(positions, cutoff)
     distances = np.linalg.norm(positions[:, None] - positions, axis=-1)
     wanted = (distances < (np.inf if cutoff is None else cutoff)) & ~np.eye(atoms, dtype=bool)
     assert neighbors.dtype == np.int32

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from efa_zoo.attention.grids import grid_for, harmonics_on_grid, lebedev_grid
-from efa_zoo.attention.kernels.kernel import PeriodicKernel, along
+from efa_zoo.attention.kernels.kernel import PeriodicKernel, along, deviations
 from efa_zoo.base.config import Coulomb
 from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import ConfigError
@@ -138,7 +138,7 @@ def coulomb_waves(
     Raises:
         ConfigError: no rule resolves the highest wave, or the tolerance or degree is out of range.
     """
-    reach = _deviations(tolerance, degree)
+    reach = deviations(tolerance, degree)
     spacing = 2 * math.pi / (max_length + reach * max(widths))
     vectors, weights = [np.zeros((1, 3))], [spacing / math.pi * np.eye(1, (degree + 1) ** 2)]
     degrees = np.repeat(np.arange(degree + 1), 2 * np.arange(degree + 1) + 1)
@@ -152,11 +152,3 @@ def coulomb_waves(
     for array in found:
         array.flags.writeable = False
     return found
-
-
-def _deviations(tolerance: float, degree: int) -> float:
-    """How many deviations hold all of ∫ x^l exp(-x²/2) dx but the share `tolerance`, l ≤ degree."""
-    x = np.linspace(0.0, 16.0, 16_001)
-    density = x**degree * np.exp(-0.5 * x**2)
-    beyond = 1 - np.cumsum(density) / density.sum()
-    return float(x[np.argmax(beyond < tolerance)])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import abc
 
 import equinox as eqx
+import numpy as np
 from jaxtyping import Array, Float
 
 from efa_zoo.base.contracts import contract
 
-__all__ = ["Kernel", "PeriodicKernel", "along"]
+__all__ = ["Kernel", "PeriodicKernel", "along", "deviations"]
 
 
 class Kernel(eqx.Module):
@@ -96,3 +97,19 @@ class PeriodicKernel(Kernel):
         Returns:
             One array per degree, for l > 0 zero at k = 0.
         """
+
+
+def deviations(tolerance: float, degree: int) -> float:
+    """Tell how many deviations hold all of ∫ x^l exp(-x²/2) dx but a share.
+
+    Args:
+        tolerance: the share.
+        degree: the power l; smaller powers need fewer deviations.
+
+    Returns:
+        The upper bound of the integral.
+    """
+    x = np.linspace(0.0, 16.0, 16_001)
+    density = x**degree * np.exp(-0.5 * x**2)
+    beyond = 1 - np.cumsum(density) / density.sum()
+    return float(x[np.argmax(beyond < tolerance)])

@@ -25,8 +25,8 @@ from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.outputs import Outputs
 from efa_zoo.models.prediction import Prediction
 from efa_zoo.models.reading import is_structure
-from efa_zoo.structures.graph import Graph, Shape, pack
-from efa_zoo.structures.neighbors import padded_atoms, padded_neighbors
+from efa_zoo.structures.graph import Graph, pack
+from efa_zoo.structures.packing import padded_shape
 
 if TYPE_CHECKING:
     from efa_zoo.models.reading import AnyStructure
@@ -151,9 +151,7 @@ class ExportedModel:
             structure, self.card, charge, out_of_range, multiplicity=multiplicity, where=where
         )
         cutoff = self.card.model.message_passing.cutoff
-        shape = Shape(
-            1, padded_atoms(molecule.num_atoms), padded_neighbors(molecule.positions, cutoff)
-        )
+        shape = padded_shape(molecule, cutoff)
         outputs = self.evaluate(pack([molecule], shape, reach=cutoff, dtype=np.dtype(self.dtype)))
         one = jax.tree.map(lambda leaf: leaf[0], jax.device_get(outputs))
         return Prediction.of(one, molecule, self.card)

@@ -20,7 +20,8 @@ from jaxtyping import Array
 from efa_zoo.attention.integration import TensorIntegration
 from efa_zoo.attention.module import EuclideanFastAttention
 from efa_zoo.base.errors import WeightsError
-from efa_zoo.models.mpnn import EnergyModel, Interaction
+from efa_zoo.models.interaction import Interaction
+from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.nn.coupling import Coupling, Irreps
 from efa_zoo.nn.dense import MLP, Dense
 from efa_zoo.nn.message_passing import MessagePass

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int32
 
+from efa_zoo.structures.cells import OPEN, Pbc
+from efa_zoo.structures.molecule import Molecule
+
 
 @dataclass(frozen=True, kw_only=True)
 class Structure:
@@ -25,6 +28,9 @@ class Structure:
         charges: Float64 `[atoms]`, charges of the atoms in e, where they are labelled.
         dipole: Float64 `[3]`, dipole moment in e·Å about the centroid of the atoms (the mean of
             their positions), where it is labelled.
+        cell: Float64 `[3, 3]`, lattice vectors in Å as rows; None without periodicity.
+        pbc: Which directions are periodic.
+        stress: Float64 `[6]` in eV/Å³, in the order and with the sign of ASE, where it is labelled.
         group: What the structure belongs to, such as a molecule or a trajectory; splits by group
             keep it together. Empty where there are no groups.
         kind: What sort of structure it is among those of its data set, such as a temperature or a
@@ -53,6 +59,9 @@ class Structure:
     atomic_dipoles: Float64[np.ndarray, "atoms 3"] | None = None
     charges: Float64[np.ndarray, " atoms"] | None = None
     dipole: Float64[np.ndarray, " 3"] | None = None
+    cell: Float64[np.ndarray, "3 3"] | None = None
+    pbc: Pbc = OPEN
+    stress: Float64[np.ndarray, " 6"] | None = None
     group: str = ""
     kind: str = ""
     coordinate: float = float("nan")
@@ -68,6 +77,25 @@ class Structure:
     def __post_init__(self) -> None:
         if not self.fragment.size:
             object.__setattr__(self, "fragment", np.zeros(len(self.atomic_numbers), np.int32))
+
+    def molecule(self, multiplicity: int | None = None) -> Molecule:
+        """Give the structure without labels, as it is packed into a graph.
+
+        Args:
+            multiplicity: 2S + 1, for networks that take the spin.
+
+        Returns:
+            The molecule.
+        """
+        return Molecule(
+            numbers=self.atomic_numbers,
+            positions=self.positions,
+            charge=self.total_charge,
+            dipoles=self.atomic_dipoles,
+            multiplicity=multiplicity,
+            cell=self.cell,
+            pbc=self.pbc,
+        )
 
     @property
     def spin_multiplicity(self) -> int:

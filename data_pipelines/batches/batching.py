@@ -18,7 +18,6 @@ from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import DataError
 from efa_zoo.structures.batch import Batch
 from efa_zoo.structures.graph import Shape, pack
-from efa_zoo.structures.molecule import Molecule
 
 
 @dataclass(frozen=True)
@@ -91,25 +90,17 @@ def pack_batch(
         neighborhoods: Their neighbours.
         shape: The padded shape.
         dtype: Floating-point type.
-        labels: Which of `charges` and `dipole` to pack besides energies and forces.
+        labels: Which of `charges`, `dipole` and `stress` to pack besides energies and forces.
         spin: Pack the multiplicities, which networks that embed the spin take.
 
     Returns:
         The batch with NumPy leaves, every molecule about its centroid.
     """
     graph = pack(
-        [
-            Molecule(
-                numbers=s.atomic_numbers,
-                positions=s.positions,
-                charge=s.total_charge,
-                dipoles=s.atomic_dipoles,
-                multiplicity=s.spin_multiplicity if spin else None,
-            )
-            for s in structures
-        ],
+        [s.molecule(s.spin_multiplicity if spin else None) for s in structures],
         shape,
         reach=neighborhoods.reach,
+        wave_reach=neighborhoods.wave_reach_of(shape.pbc),
         lists=[neighborhoods(s) for s in structures],
         dtype=dtype,
     )
@@ -118,12 +109,15 @@ def pack_batch(
     forces = np.zeros((shape.molecules, shape.atoms, 3), dtype)
     charges = np.zeros((shape.molecules, shape.atoms), dtype) if "charges" in labels else None
     dipole = np.zeros((shape.molecules, 3), dtype) if "dipole" in labels else None
+    stress = np.zeros((shape.molecules, 6), dtype) if "stress" in labels else None
     for row, structure in enumerate(structures):
         forces[row, : len(structure.forces)] = structure.forces
         if charges is not None:
             charges[row, : len(structure.forces)] = structure.charges
         if dipole is not None:
             dipole[row] = structure.dipole
+        if stress is not None:
+            stress[row] = structure.stress
     mask = np.arange(shape.molecules) < len(structures)
     return Batch(
         graph=graph,
@@ -132,6 +126,7 @@ def pack_batch(
         molecule_mask=mask,
         charges=charges,
         dipole=dipole,
+        stress=stress,
     )
 
 
@@ -181,10 +176,10 @@ class BatchPlan:
 
     @cached_property
     def labels(self) -> frozenset[str]:
-        """Which of `charges` and `dipole` all structures have."""
+        """Which of `charges`, `dipole` and `stress` all structures have."""
         return frozenset(
             name
-            for name in ("charges", "dipole")
+            for name in ("charges", "dipole", "stress")
             if all(getattr(s, name) is not None for s in self.structures)
         )
 
@@ -197,12 +192,13 @@ class BatchPlan:
     def assignment(self) -> Int[np.ndarray, " structures"]:
         """Bucket of each structure."""
         widths = self.neighborhoods.widths(self.structures)
-        return assign_buckets(self._atoms, widths, self.buckets)
+        waves, pbc = self.neighborhoods.waves(self.structures), [s.pbc for s in self.structures]
+        return assign_buckets(self._atoms, widths, self.buckets, waves, pbc)
 
     @cached_property
     def report(self) -> PaddingReport:
         """Shapes and fill ratios over an epoch that takes all structures."""
-        pairs = np.array([self.neighborhoods(s)[1].sum() for s in self.structures])
+        pairs = np.array([self.neighborhoods(s).mask.sum() for s in self.structures])
         uses: list[BucketUse] = []
         for number, bucket in enumerate(self.buckets):
             inside = self.assignment == number

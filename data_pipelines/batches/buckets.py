@@ -12,6 +12,7 @@ from data_pipelines.batches.neighborhoods import Neighborhoods
 from data_pipelines.structure import Structure
 from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import DataError
+from efa_zoo.structures.cells import OPEN, Pbc
 from efa_zoo.structures.graph import Shape
 
 _WIDTH_STEP = 4
@@ -96,12 +97,12 @@ def choose_buckets(
             sizes may not, if they are denser: give all splits that are to share the shapes.
         neighborhoods: Neighbours of the structures.
         batch_size: Molecules in a batch.
-        max_buckets: Largest number of shapes.
+        max_buckets: Largest number of shapes, for structures of each kind of periodicity.
 
     Returns:
-        The buckets, by ascending number of atoms. The neighbour width is the largest among the
-        structures that are small enough, rounded up to a multiple of four but not beyond all other
-        atoms.
+        The buckets, open structures first, by ascending number of atoms. The neighbour width is the
+        largest among the structures that are small enough, rounded up to a multiple of four but,
+        without periodicity, not beyond all other atoms; the number of wave vectors likewise.
 
     Raises:
         DataError: If there are no structures or a number is below 1.
@@ -111,13 +112,16 @@ def choose_buckets(
     for name, value in (("batch_size", batch_size), ("max_buckets", max_buckets)):
         if value < 1:
             raise DataError(f"{name}: got {value}, expected at least 1")
-    atoms = np.array([len(s.atomic_numbers) for s in structures])
-    widths = neighborhoods.widths(structures)
     buckets: list[Shape] = []
-    for size in _best_sizes(atoms, max_buckets):
-        width = int(widths[atoms <= size].max())
-        rounded = -(-width // _WIDTH_STEP) * _WIDTH_STEP
-        buckets.append(Shape(batch_size, size, max(1, min(rounded, size - 1))))
+    for pbc in sorted({s.pbc for s in structures}):
+        alike = [s for s in structures if s.pbc == pbc]
+        atoms = np.array([len(s.atomic_numbers) for s in alike])
+        widths, waves = neighborhoods.widths(alike), neighborhoods.waves(alike)
+        for size in _best_sizes(atoms, max_buckets):
+            width, count = (int(x[atoms <= size].max()) for x in (widths, waves))
+            rounded, count = (-(-x // _WIDTH_STEP) * _WIDTH_STEP for x in (width, count))
+            width = rounded if any(pbc) else max(1, min(rounded, size - 1))
+            buckets.append(Shape(batch_size, size, width, count, pbc))
     return tuple(buckets)
 
 
@@ -154,6 +158,8 @@ def assign_buckets(
     atoms: Int[np.ndarray, " structures"],
     widths: Int[np.ndarray, " structures"],
     buckets: Sequence[Shape],
+    waves: Int[np.ndarray, " structures"] | None = None,
+    pbc: Sequence[Pbc] | None = None,
 ) -> Int[np.ndarray, " structures"]:
     """Find the first bucket that each structure fits in.
 
@@ -161,6 +167,8 @@ def assign_buckets(
         atoms: Numbers of atoms.
         widths: Largest numbers of neighbours.
         buckets: By ascending size.
+        waves: Numbers of wave vectors; None where no structure is periodic.
+        pbc: Periodic directions, likewise.
 
     Returns:
         Index into `buckets` for each structure.
@@ -168,12 +176,20 @@ def assign_buckets(
     Raises:
         DataError: If a structure fits no bucket.
     """
-    fits = np.array([(atoms <= b.atoms) & (widths <= b.neighbors) for b in buckets], bool)
+    waves = np.zeros_like(atoms) if waves is None else waves
+    same = {b.pbc: np.array([x == b.pbc for x in pbc or [OPEN] * len(atoms)]) for b in buckets}
+    fits = np.array(
+        [
+            same[b.pbc] & (atoms <= b.atoms) & (widths <= b.neighbors) & (waves <= b.waves)
+            for b in buckets
+        ],
+        bool,
+    )
     homeless = np.flatnonzero(~fits.any(axis=0))
     if homeless.size:
         i = int(homeless[0])
         raise DataError(
-            f"structure {i}: {atoms[i]} atoms with up to {widths[i]} neighbours, "
-            f"expected to fit one of {list(buckets)}"
+            f"structure {i}: {atoms[i]} atoms with up to {widths[i]} neighbours, pbc "
+            f"{list(pbc[i] if pbc else OPEN)}, expected to fit one of {list(buckets)}"
         )
     return fits.argmax(axis=0)

@@ -42,9 +42,13 @@ class TensorFlowBatches:
         Yields:
             Batches with NumPy leaves. Every structure is in exactly one.
         """
-        structure = jax.tree.structure(self._first)
-        for leaves in self.dataset(epoch).as_numpy_iterator():
-            yield jax.tree.unflatten(structure, leaves)
+        planned = self.plan(epoch)
+        for batch, leaves in zip(planned, self.dataset(epoch).as_numpy_iterator(), strict=True):
+            layout, present = self._layouts[batch.bucket]
+            found = iter(leaves)
+            kept = [next(found) if there else None for there in self._stored]
+            all_leaves = [x if there else None for x, there in zip(kept, present, strict=True)]
+            yield jax.tree.unflatten(layout, all_leaves)
 
     def dataset(self, epoch: int) -> Any:
         """Build the tf.data pipeline of one epoch.
@@ -53,15 +57,20 @@ class TensorFlowBatches:
             epoch: Number of the pass over the data, from 0.
 
         Returns:
-            A `tf.data.Dataset` of the leaves of each `Batch`, in the order of JAX.
+            A `tf.data.Dataset` of the leaves of each `Batch`, in the order of JAX; a leaf that only
+            batches of other buckets have is empty.
         """
         tf = import_tensorflow()
-        planned = self.plan(epoch)
+        planned, leaves = self.plan(epoch), [leaf for leaf in self._examples if leaf is not None]
 
         def assemble(number: np.ndarray) -> list[np.ndarray]:
-            return jax.tree.leaves(self._pack(planned[int(number)]))
+            found = _leaves(self._pack(planned[int(number)]))
+            return [
+                np.zeros((0,) * example.ndim, example.dtype) if leaf is None else leaf
+                for leaf, example in zip(found, self._examples, strict=True)
+                if example is not None
+            ]
 
-        leaves = jax.tree.leaves(self._first)
         types = [tf.as_dtype(leaf.dtype) for leaf in leaves]
 
         def load(number: Any) -> tuple[Any, ...]:
@@ -89,10 +98,44 @@ class TensorFlowBatches:
         )
 
     @cached_property
-    def _first(self) -> Batch:
-        """A batch of the first structure, which shows the leaves that all have."""
-        return self._pack(PlannedBatch(int(self.plan.assignment[0]), np.zeros(1, np.int64)))
+    def _firsts(self) -> dict[int, Batch]:
+        """A batch of the first structure of each bucket, which shows the leaves that all have."""
+        buckets, members = np.unique(self.plan.assignment, return_index=True)
+        return {
+            int(bucket): self._pack(PlannedBatch(int(bucket), np.asarray([member])))
+            for bucket, member in zip(buckets.tolist(), members.tolist(), strict=True)
+        }
+
+    @cached_property
+    def _examples(self) -> list[np.ndarray | None]:
+        """One of each leaf; None for those that no bucket has."""
+        columns = zip(*(_leaves(batch) for batch in self._firsts.values()), strict=True)
+        return [next((leaf for leaf in column if leaf is not None), None) for column in columns]
+
+    @property
+    def _stored(self) -> list[bool]:
+        return [leaf is not None for leaf in self._examples]
+
+    @cached_property
+    def _layouts(self) -> dict[int, tuple[Any, list[bool]]]:
+        """Of each bucket's batches the structure, and which leaves there are."""
+        return {
+            bucket: (
+                jax.tree.structure(batch, is_leaf=_is_missing),
+                [leaf is not None for leaf in _leaves(batch)],
+            )
+            for bucket, batch in self._firsts.items()
+        }
 
     @cached_property
     def _energies(self) -> Float64[np.ndarray, " structures"]:
         return relative_energies(self.plan.structures, self.reference_energies)
+
+
+def _is_missing(leaf: object) -> bool:
+    return leaf is None
+
+
+def _leaves(batch: Batch) -> list[np.ndarray | None]:
+    """All leaves, None for those that are missing."""
+    return jax.tree.leaves(batch, is_leaf=_is_missing)

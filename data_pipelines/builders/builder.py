@@ -15,7 +15,14 @@ from data_pipelines.files.storage import structure_features, to_example
 from data_pipelines.labels import labelling
 from data_pipelines.structure import LabelledStructures, Structure
 
-UNITS = {"length": "Å", "energy": "eV", "forces": "eV/Å", "charge": "e", "dipole": "e·Å"}
+UNITS = {
+    "length": "Å",
+    "energy": "eV",
+    "forces": "eV/Å",
+    "charge": "e",
+    "dipole": "e·Å",
+    "stress": "eV/Å³",
+}
 """Units of whatever is stored."""
 
 
@@ -97,13 +104,7 @@ class StructureBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             features=structure_features(*self.FIELDS),
             metadata=tfds.core.MetadataDict(
                 level_of_theory=self.level_of_theory(),
-                units={
-                    "length": "Å",
-                    "energy": "eV",
-                    "forces": "eV/Å",
-                    "charge": "e",
-                    "dipole": "e·Å",
-                },
+                units=UNITS,
                 settings=dataclasses.asdict(self.settings),
             ),
         )

@@ -17,6 +17,7 @@ from data_pipelines.builders.builder import SettingsConfig, StructureBuilder
 from data_pipelines.datasets import finished_versions, prepare
 from data_pipelines.files.options import FileOptions
 from data_pipelines.files.reading import log_inspection, read_file
+from data_pipelines.files.storage import CELL_FIELDS
 from data_pipelines.location import data_directory
 from data_pipelines.splitting import SplitOptions, deal
 from data_pipelines.structure import LabelledStructures
@@ -57,6 +58,7 @@ class Structures(StructureBuilder):
         "atomic_dipoles",
         "charges",
         "dipole",
+        *CELL_FIELDS,
     )
 
     def __init__(self, *, made: LabelledStructures, **kwargs: Any) -> None:

@@ -17,7 +17,13 @@ from data_pipelines.files.entries import (
     needs,
     text,
 )
-from data_pipelines.files.options import CHARGE_KEY, MULTIPLICITY_KEY, FileOptions
+from data_pipelines.files.options import (
+    CELL_KEY,
+    CHARGE_KEY,
+    MULTIPLICITY_KEY,
+    PBC_KEY,
+    FileOptions,
+)
 from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError
 from efa_zoo.base.files import replacing
@@ -39,6 +45,9 @@ ATOMIC_CHARGES_KEY = "atomic_charges"
 
 MOLECULAR_DIPOLE_KEY = "molecular_dipole"
 """Array of the dipole moments about the origin of the coordinates, where structures have them."""
+
+STRESS_KEY = "stress"
+"""Array of the stress in ASE's order, where structures have it."""
 
 
 def write_npz(
@@ -74,6 +83,13 @@ def write_npz(
     dipoles = [dipole for s in structures if (dipole := dipole_about_origin(s)) is not None]
     if len(dipoles) == count:
         arrays[MOLECULAR_DIPOLE_KEY] = np.stack(dipoles)
+    if any(s.cell is not None for s in structures):
+        cells = [np.zeros((3, 3)) if s.cell is None else s.cell for s in structures]
+        arrays[CELL_KEY] = np.stack(cells)
+        arrays[PBC_KEY] = np.asarray([s.pbc for s in structures])
+    stress = [s.stress for s in structures if s.stress is not None]
+    if len(stress) == count:
+        arrays[STRESS_KEY] = np.stack(stress)
     if any(s.multiplicity for s in structures):
         spins = [s.spin_multiplicity for s in structures]
         arrays[MULTIPLICITY_KEY] = np.asarray(spins, np.int32)
@@ -84,7 +100,7 @@ def write_npz(
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-_LABELS = ("energy", "forces", "dipoles", "atomic charges", "molecular dipole")
+_LABELS = ("energy", "forces", "dipoles", "atomic charges", "molecular dipole", "stress")
 
 
 def array_entries(path: Path, options: FileOptions, split_key: str | None) -> Iterator[Entry]:
@@ -145,6 +161,12 @@ def _block_entries(
     dipoles = rows("dipoles", options.dipoles_key, vector)
     atomic_charges = rows("atomic charges", options.atomic_charges_key, (atoms,))
     molecular_dipoles = rows("molecular dipole", options.molecular_dipole_key, (3,))
+    stress = rows("stress", options.stress_key, (6,), (9,), (3, 3))
+    cell_key: str | None = options.cell_key
+    cell_key = None if cell_key == CELL_KEY and cell_key not in arrays else cell_key
+    pbc_key: str | None = options.pbc_key
+    pbc_key = None if pbc_key == PBC_KEY and pbc_key not in arrays else pbc_key
+    cells, pbc = rows("cell", cell_key, (3, 3)), rows("pbc", pbc_key, (), (3,))
     groups = rows("group", options.group_key, scalar)
     splits = rows("split", split_key, scalar)
     if options.charge is None and options.charge_key == CHARGE_KEY and CHARGE_KEY not in arrays:
@@ -171,6 +193,9 @@ def _block_entries(
             molecular_dipole=molecular_dipoles[i],
             group=text(groups[i]) or name,
             split=text(splits[i]),
+            cell=cells[i] if np.any(cells[i]) else None,
+            pbc=pbc[i],
+            stress=stress[i],
         )
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from data_pipelines.files.options import FileOptions
 from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError, InputError
+from efa_zoo.structures.cells import OPEN, Pbc, check_cell
+from efa_zoo.structures.distances import closest
 from efa_zoo.structures.elements import SYMBOLS
 from efa_zoo.structures.molecule import check_multiplicity
 
@@ -39,6 +41,9 @@ class Entry:
     molecular_dipole: Any
     group: str
     split: str
+    cell: Any = None
+    pbc: Any = None
+    stress: Any = None
 
 
 def to_structure(entry: Entry, options: FileOptions) -> Structure:
@@ -58,7 +63,8 @@ def to_structure(entry: Entry, options: FileOptions) -> Structure:
     numbers = _numbers(entry.numbers)
     atoms, factors = len(numbers), options.factors
     positions = _floats("positions", entry.positions, (atoms, 3), factors["positions"])
-    _check_places(positions)
+    cell, pbc = _cell(entry, factors["positions"])
+    _check_places(positions, cell, pbc)
     charge = 0 if entry.charge is None else _charge(entry.charge)
 
     def optional(key: str | None, given: Any, shape: tuple[int, ...], unit: float) -> Any:
@@ -81,8 +87,41 @@ def to_structure(entry: Entry, options: FileOptions) -> Structure:
         atomic_dipoles=optional(options.dipoles_key, entry.dipoles, (atoms, 3), factors["dipoles"]),
         charges=optional(options.atomic_charges_key, entry.atomic_charges, (atoms,), 1.0),
         dipole=None if dipole is None else dipole - charge * positions.mean(axis=0),
+        cell=cell,
+        pbc=pbc,
+        stress=_stress(entry.stress, pbc, options),
         group=entry.group,
     )
+
+
+def _cell(entry: Entry, unit: float) -> tuple[np.ndarray | None, Pbc]:
+    """Take the cell of a structure; without word about directions those that have a vector."""
+    if entry.cell is None:
+        if entry.pbc is not None and np.any(entry.pbc):
+            raise DataError(f"pbc: got {np.asarray(entry.pbc).tolist()}, expected a cell with it")
+        return None, OPEN
+    cell = _floats("cell", entry.cell, (3, 3), unit, np.inf)
+    pbc = np.linalg.norm(cell, axis=1) > 0 if entry.pbc is None else entry.pbc
+    try:
+        return check_cell(cell, np.asarray(pbc).astype(bool))
+    except InputError as error:
+        raise DataError(str(error)) from error
+
+
+def _stress(given: Any, pbc: Pbc, options: FileOptions) -> np.ndarray | None:
+    if given is None:
+        return None
+    key, unit = str(options.stress_key), options.factors["stress"]
+    if not all(pbc):
+        raise DataError(
+            f"{key}: got stress with pbc {list(pbc)}, expected three periodic directions"
+        )
+    if np.shape(given) in ((9,), (3, 3)):
+        matrix = _floats(key, np.reshape(given, (3, 3)), (3, 3), unit)
+        if not np.allclose(matrix, matrix.T, rtol=1e-3, atol=1e-6):
+            raise DataError(f"{key}: got {matrix.tolist()}, expected a symmetric matrix")
+        return (0.5 * (matrix + matrix.T))[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+    return _floats(key, given, (6,), unit)
 
 
 def _multiplicity(given: Any, numbers: np.ndarray, charge: int) -> int:
@@ -136,7 +175,7 @@ def _floats(
     return values * unit
 
 
-def _check_places(positions: np.ndarray) -> None:
+def _check_places(positions: np.ndarray, cell: np.ndarray | None, pbc: Pbc) -> None:
     with np.errstate(over="ignore"):
         extent = float(np.linalg.norm(positions - positions.mean(axis=0), axis=1).max())
     if not extent <= _MAX_EXTENT:
@@ -144,7 +183,14 @@ def _check_places(positions: np.ndarray) -> None:
             f"positions: an atom is {extent:.3g} Å from the centre of the structure, expected at "
             f"most {_MAX_EXTENT:g} Å (is length_unit right?)"
         )
-    if len(positions) > 1:
+    if cell is not None:
+        distance, first, second = closest(positions, cell, pbc)
+        if distance < _SAME_PLACE:
+            raise DataError(
+                f"positions: atoms {first} and {second} are {distance:.3g} Å apart, expected "
+                "different places"
+            )
+    elif len(positions) > 1:
         from scipy.spatial import KDTree
 
         pairs = KDTree(positions).query_pairs(_SAME_PLACE, output_type="ndarray")

@@ -20,9 +20,11 @@ from data_pipelines.files.entries import (
 )
 from data_pipelines.files.frames import read_frames
 from data_pipelines.files.options import (
+    CELL_KEY,
     CHARGE_KEY,
     MULTIPLICITY_KEY,
     NUMBERS_KEY,
+    PBC_KEY,
     POSITIONS_KEY,
     FileOptions,
 )
@@ -37,8 +39,8 @@ if TYPE_CHECKING:
 def write_extxyz(path: str | os.PathLike[str], structures: Sequence[Structure]) -> None:
     """Write structures with energy (eV), forces (eV/Å), charge (e) and pair, atomically.
 
-    Where structures have them, `charges` (e) of the atoms and `dipole` (e·Å, about the origin of
-    the coordinates) are written too.
+    Where structures have them, cells, `charges` (e) of the atoms, `dipole` (e·Å, about the origin
+    of the coordinates) and `stress` (eV/Å³) are written too.
 
     Args:
         path: A file that ends in `.extxyz` or `.xyz`.
@@ -59,7 +61,10 @@ def write_extxyz(path: str | os.PathLike[str], structures: Sequence[Structure]) 
         given = {"pair": s.pair, MULTIPLICITY_KEY: s.multiplicity}
         info = {"charge": s.total_charge} | {key: value for key, value in given.items() if value}
         atoms = Atoms(numbers=s.atomic_numbers, positions=s.positions, info=info)
-        labels = {"charges": s.charges, "dipole": dipole_about_origin(s)}
+        if s.cell is not None:
+            atoms.set_cell(s.cell)
+            atoms.set_pbc(s.pbc)
+        labels = {"charges": s.charges, "dipole": dipole_about_origin(s), "stress": s.stress}
         labels = {key: value for key, value in labels.items() if value is not None}
         atoms.calc = SinglePointCalculator(atoms, energy=s.energy, forces=s.forces, **labels)
         frames.append(atoms)
@@ -79,18 +84,20 @@ def ase_entries(path: Path, options: FileOptions, split_key: str | None) -> Iter
         The structures, unchecked.
 
     Raises:
-        DataError: If the file cannot be read, something is missing, or a structure is periodic.
+        DataError: If the file cannot be read, or something is missing.
     """
-    usual = {"numbers_key": NUMBERS_KEY, "positions_key": POSITIONS_KEY, "size_key": None}
+    usual = {
+        "numbers_key": NUMBERS_KEY,
+        "positions_key": POSITIONS_KEY,
+        "size_key": None,
+        "cell_key": CELL_KEY,
+        "pbc_key": PBC_KEY,
+    }
     for name, default in usual.items():
         if (key := getattr(options, name)) != default:
             raise DataError(f"{name}: got {key!r}, expected it for npz and HDF5 files only")
     for index, (atoms, values) in enumerate(_frames(path)):
         where = f"{path}: structure {index}"
-        if np.any(atoms.pbc):
-            raise DataError(
-                f"{where}: pbc: got {atoms.pbc.tolist()}, expected a molecule without periodicity"
-            )
         value = functools.partial(_value, where, values)
         charge, key = options.charge, options.charge_key
         if charge is None and (key != CHARGE_KEY or key in values):
@@ -110,6 +117,9 @@ def ase_entries(path: Path, options: FileOptions, split_key: str | None) -> Iter
             molecular_dipole=value("molecular dipole", options.molecular_dipole_key),
             group=text(value("group", options.group_key)),
             split=text(value("split", split_key)),
+            cell=np.asarray(atoms.cell) if np.any(atoms.pbc) else None,
+            pbc=atoms.pbc,
+            stress=value("stress", options.stress_key),
         )
 
 

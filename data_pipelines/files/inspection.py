@@ -12,6 +12,7 @@ from scipy.spatial import KDTree
 
 from data_pipelines.labels.energies import fit_reference_energies, relative_energies
 from data_pipelines.structure import Structure
+from efa_zoo.structures.distances import closest
 from efa_zoo.structures.elements import symbol
 
 _SAME = 1e-4
@@ -44,6 +45,7 @@ class Inspection:
         groups: Number of different groups; 0 if none has a name.
         dipoles: Whether they have atomic dipoles.
         charges_and_moments: Numbers of those with charges of the atoms, and with dipole moments.
+        periodic_and_stresses: Numbers of those in a cell, and with stress.
         forces_rms: Root mean square of the force components in eV/Å.
         duplicates: Pairs `(earlier, later)` of structures with the same atoms at the same places.
         conflicts: Duplicates whose energies differ.
@@ -59,6 +61,7 @@ class Inspection:
     groups: int
     dipoles: bool
     charges_and_moments: tuple[int, int]
+    periodic_and_stresses: tuple[int, int]
     forces_rms: float
     duplicates: tuple[tuple[int, int], ...]
     conflicts: tuple[tuple[int, int], ...]
@@ -73,15 +76,18 @@ class Inspection:
         )
         low, high = self.atoms
         atomic, moments = self.charges_and_moments
+        periodic, stresses = self.periodic_and_stresses
         size = f"{low}" if low == high else f"{low} to {high}"
         parts = [
-            f"{self.structures} structures of {size} atoms",
+            f"{self.structures} structures of {size} atoms"
+            + (f", {periodic} of them in cells" if periodic else ""),
             f"elements {' '.join(self.elements)}",
             f"labels: {self.structures} energies, {self.structures} forces "
             f"(root mean square {self.forces_rms:.3g} eV/Å)"
             + (f", {self.structures} sets of atomic dipoles" if self.dipoles else "")
             + (f", {atomic} sets of atomic charges" if atomic else "")
-            + (f", {moments} dipole moments" if moments else ""),
+            + (f", {moments} dipole moments" if moments else "")
+            + (f", {stresses} stresses" if stresses else ""),
             f"charges {charges}",
         ]
         return "; ".join([*parts, f"{self.groups} groups"] if self.groups else parts)
@@ -134,6 +140,10 @@ def inspect(structures: Sequence[Structure]) -> Inspection:
             sum(s.charges is not None for s in structures),
             sum(s.dipole is not None for s in structures),
         ),
+        periodic_and_stresses=(
+            sum(s.cell is not None for s in structures),
+            sum(s.stress is not None for s in structures),
+        ),
         forces_rms=float(np.sqrt(np.mean(components**2))),
         duplicates=tuple(duplicates),
         conflicts=tuple(
@@ -148,6 +158,8 @@ def inspect(structures: Sequence[Structure]) -> Inspection:
 
 
 def _overlap(structure: Structure) -> bool:
+    if structure.cell is not None:
+        return closest(structure.positions, structure.cell, structure.pbc)[0] < _TOO_CLOSE
     if len(structure.positions) < 2:
         return False
     distances, _ = KDTree(structure.positions).query(structure.positions, k=2)
@@ -162,7 +174,7 @@ def find_duplicates(structures: Sequence[Structure]) -> list[tuple[int, int]]:
     """Find structures that are copies of earlier ones.
 
     Copies have the same charge, and the same elements at the same places to 1e-4 Å; moved and
-    relabelled ones count, rotated ones do not.
+    relabelled ones count, rotated ones do not. Of periodic structures only exact copies are found.
 
     Args:
         structures: The structures.
@@ -175,8 +187,9 @@ def find_duplicates(structures: Sequence[Structure]) -> list[tuple[int, int]]:
     kinds: dict[Hashable, list[int]] = defaultdict(list)
     for i, s in enumerate(structures):
         # Exact copies are sorted out first: many of them would make very many close pairs.
-        parts = (s.atomic_numbers, s.positions, s.atomic_dipoles)
+        parts = (s.atomic_numbers, s.positions, s.atomic_dipoles, s.cell)
         image = (
+            s.pbc,
             s.total_charge,
             s.multiplicity,
             *(None if part is None else part.tobytes() for part in parts),
@@ -184,7 +197,7 @@ def find_duplicates(structures: Sequence[Structure]) -> list[tuple[int, int]]:
         earlier = first_of.setdefault(image, i)
         if earlier != i:
             found[i] = earlier
-        elif s.atomic_dipoles is None:
+        elif s.atomic_dipoles is None and s.cell is None:
             kinds[_composition(s)].append(i)
     for members in kinds.values():
         averages = np.array([_averages(structures[i]) for i in members])

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 _BASE_FIELDS = ("atomic_numbers", "positions", "energy", "forces", "total_charge")
 """Fields of `Structure` that every data set stores."""
 
-_OPTIONAL = {"atomic_dipoles": (0, 3), "charges": (0,), "dipole": (0,)}
+_OPTIONAL = {
+    "atomic_dipoles": (0, 3),
+    "charges": (0,),
+    "dipole": (0,),
+    "cell": (0, 3),
+    "stress": (0,),
+}
 """Shapes that are stored for fields that a structure does not have."""
 
 DIMER_FIELDS = (
@@ -29,6 +35,9 @@ DIMER_FIELDS = (
     "curve",
 )
 """Further fields of `Structure` that describe two fragments."""
+
+CELL_FIELDS = ("cell", "pbc", "stress")
+"""Further fields of `Structure` of data sets that hold periodic ones."""
 
 
 def structure_features(*extra: str) -> tfds.features.FeaturesDict:
@@ -64,6 +73,9 @@ def structure_features(*extra: str) -> tfds.features.FeaturesDict:
         "atomic_dipoles": floats(None, 3),
         "charges": floats(None),
         "dipole": floats(None),
+        "cell": floats(None, 3),
+        "pbc": tfds.features.Tensor(shape=(3,), dtype=np.bool_),
+        "stress": floats(None),
         "group": tfds.features.Scalar(np.str_),
         "kind": tfds.features.Scalar(np.str_),
         "coordinate": floats(),
@@ -111,6 +123,8 @@ def from_example(example: Mapping[str, Any]) -> Structure:
 def _value(name: str, value: Any) -> Any:
     if name in _OPTIONAL:
         return value if len(value) else None
+    if name == "pbc":
+        return tuple(bool(periodic) for periodic in value)
     if name == "monomers":
         return tuple(str(text, "utf-8") for text in value)
     if name in ("group", "kind"):

@@ -12,6 +12,7 @@ from efa_zoo.base.errors import DataError
 
 EnergyUnit = Literal["eV", "meV", "hartree", "kcal/mol", "kJ/mol"]
 LengthUnit = Literal["Å", "angstrom", "bohr", "nm"]
+StressUnit = Literal["eV/Å³", "eV/angstrom^3", "GPa", "kbar"]
 DipoleUnit = Literal["e·Å", "e*angstrom", "e*bohr", "debye"]
 
 _KJ_PER_MOL = 1e3 / (constants.Avogadro * constants.elementary_charge)
@@ -35,6 +36,14 @@ DIPOLE_UNITS: Mapping[str, float] = {
     "debye": 1e-11 / (constants.speed_of_light * constants.elementary_charge),
 }
 """Units of dipole moments in e·Å."""
+
+STRESS_UNITS: Mapping[str, float] = {
+    "eV/Å³": 1.0,
+    "eV/angstrom^3": 1.0,
+    "GPa": 1e-21 / constants.elementary_charge,
+    "kbar": 1e-22 / constants.elementary_charge,
+}
+"""Units of stress in eV/Å³."""
 
 
 def factor(field: str, unit: str, units: Mapping[str, float]) -> float:

@@ -21,6 +21,7 @@ class Batch(eqx.Module):
         molecule_mask: `[molecules]`, False for padding molecules.
         charges: `[molecules, atoms]` in e, zero for padding; None where they are not labelled.
         dipole: `[molecules, 3]` in e·Å about the mean of the atoms' positions, likewise.
+        stress: `[molecules, 6]` in eV/Å³, as in `Outputs`, likewise.
     """
 
     graph: Graph
@@ -29,6 +30,7 @@ class Batch(eqx.Module):
     molecule_mask: Bool[Array | np.ndarray, " molecules"]
     charges: Float[Array | np.ndarray, "molecules atoms"] | None = None
     dipole: Float[Array | np.ndarray, "molecules 3"] | None = None
+    stress: Float[Array | np.ndarray, "molecules 6"] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

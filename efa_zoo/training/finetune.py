@@ -183,7 +183,8 @@ def finetune(
     from data_pipelines.batches.replay import Replay
 
     spin = base.model.spin_embedding
-    neighborhoods = Neighborhoods(base.model.message_passing.cutoff)
+    cutoff = base.model.message_passing.cutoff
+    neighborhoods = Neighborhoods(cutoff, lambda: potential.network.wave_reach)
     everything = [*new.structures, *old.training, *old.validation]
     buckets = choose_buckets(everything, neighborhoods, config.batch_size, _MAX_BUCKETS)
 

@@ -183,4 +183,7 @@ def _union(first: Domain | None, second: Domain) -> Domain:
         min_distance=min(first.min_distance, second.min_distance),
         closed_shell=first.closed_shell and second.closed_shell,
         multiplicities=tuple(sorted({*first.multiplicities, *second.multiplicities})),
+        periodic_directions=tuple(
+            sorted({*first.periodic_directions, *second.periodic_directions})
+        ),
     )

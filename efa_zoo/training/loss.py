@@ -43,12 +43,13 @@ def _residuals(model: Network, batch: Batch, config: TrainingConfig) -> dict[str
         "force": (outputs.forces, batch.forces, atoms[..., None], config.force_weight),
         "charge": (outputs.charges, batch.charges, atoms, config.charge_weight),
         "dipole": (outputs.dipole, batch.dipole, molecules[:, None], config.dipole_weight),
+        "stress": (outputs.stress, batch.stress, molecules[:, None], config.stress_weight),
     }
     residuals = {}
     for kind, (given, label, mask, weight) in found.items():
         if given is not None and label is not None:
             residuals[kind] = _Residuals(jnp.where(mask, given - label, 0), mask, weight)
-        elif weight > 0 and kind in ("charge", "dipole"):
+        elif weight > 0 and kind in ("charge", "dipole", "stress"):
             missing = "label" if given is not None else "output of the network"
             raise ConfigError(
                 f"{kind}_weight: got {weight}, expected 0, because there is no {missing}"
@@ -58,7 +59,7 @@ def _residuals(model: Network, batch: Batch, config: TrainingConfig) -> dict[str
 
 @contract
 def batch_loss(model: Network, batch: Batch, config: TrainingConfig) -> Float[Array, ""]:
-    """Compute the weighted mean of the losses per molecule, force component, charge and dipole.
+    """Compute the weighted mean of the losses per molecule, force component and other output.
 
     Args:
         model: gives atomic energies in eV.
@@ -101,7 +102,13 @@ def _counts(batch: Batch) -> dict[str, Array]:
     """How many numbers of each kind a batch has."""
     molecules = jnp.maximum(jnp.sum(batch.molecule_mask), 1)
     atoms = jnp.maximum(jnp.sum(batch.graph.atom_mask), 1)
-    return {"energy": molecules, "force": 3 * atoms, "charge": atoms, "dipole": 3 * molecules}
+    return {
+        "energy": molecules,
+        "force": 3 * atoms,
+        "charge": atoms,
+        "dipole": 3 * molecules,
+        "stress": 6 * molecules,
+    }
 
 
 def _share_of_loss(
@@ -132,7 +139,7 @@ def batch_errors(model: Network, batch: Batch) -> dict[str, Float[Array, ""]]:
 
     Returns:
         Sums of absolute and squared residuals and counts, of energies, components of forces, and of
-        charges and components of dipoles where there are labels and outputs.
+        charges and components of dipoles and stress where there are labels and outputs.
     """
     sums = {"molecules": jnp.sum(batch.molecule_mask).astype(batch.energy.dtype)}
     for kind, (values, mask, _) in _residuals(model, batch, TrainingConfig()).items():

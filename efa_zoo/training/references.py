@@ -122,7 +122,8 @@ def _network_energies(
     from data_pipelines.batches.buckets import choose_buckets
     from data_pipelines.batches.neighborhoods import Neighborhoods
 
-    neighborhoods = Neighborhoods(potential.card.model.message_passing.cutoff)
+    cutoff, network = potential.card.model.message_passing.cutoff, potential.network
+    neighborhoods = Neighborhoods(cutoff, lambda: network.wave_reach)
     buckets = choose_buckets(structures, neighborhoods, _BATCH, max_buckets=1)
     spin = potential.card.model.spin_embedding
     plan = BatchPlan(structures, buckets, neighborhoods, shuffle=False, spin=spin)

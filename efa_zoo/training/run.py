@@ -22,7 +22,7 @@ from efa_zoo.models.hub.cards import Card, WeightsFile, write_results
 from efa_zoo.models.hub.registry import find
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.weights import named_arrays, save_weights
-from efa_zoo.structures.distances import farthest
+from efa_zoo.structures.distances import closest, farthest
 from efa_zoo.structures.domain import Domain
 from efa_zoo.structures.elements import symbol
 from efa_zoo.training.loop import BatchSource, fit
@@ -94,7 +94,8 @@ def train(
     from data_pipelines.labels.energies import fit_reference_energies
 
     config = card.training
-    neighborhoods = Neighborhoods(card.model.message_passing.cutoff)
+    network = EnergyModel(card.model, key=jax.random.key(config.seed))
+    neighborhoods = Neighborhoods(card.model.message_passing.cutoff, lambda: network.wave_reach)
     structures = load_split(card.data.name, "train", data_dir=data_dir)
     held_back = load_split(card.data.name, "validation", data_dir=data_dir)
     require_places(structures + held_back, card)
@@ -115,7 +116,6 @@ def train(
             return TensorFlowBatches(plan, references)
         return NumpyBatches(plan, references)
 
-    network = EnergyModel(card.model, key=jax.random.key(config.seed))
     chosen = repeat_isolated(structures, config.isolated_share)
     network, _ = fit(network, config, source(chosen, True), source(held_back, False), directory)
 
@@ -202,7 +202,8 @@ def require_places(structures: Sequence[Structure], card: Card) -> None:
                 f"multiplicity: got {excited[0].multiplicity}, expected the lowest of each "
                 f"structure, because {card.name} does not take the spin (model.spin_embedding)"
             )
-    card.check_reach(max(farthest(s.positions)[0] for s in structures))
+    lengths = [farthest(s.positions)[0] for s in structures if s.cell is None]
+    card.check_reach(max(lengths, default=0.0))
 
 
 def covered_domain(structures: Sequence[Structure], *, spin: bool = False) -> Domain:
@@ -213,11 +214,16 @@ def covered_domain(structures: Sequence[Structure], *, spin: bool = False) -> Do
         spin: whether the network embeds the spin.
 
     Returns:
-        Their elements, charges and distances between atoms, and multiplicities with `spin`.
+        Their elements, charges, distances between atoms (of periodic ones instead of the longest
+        the longest lattice vector), periodic directions, and multiplicities with `spin`.
     """
     shortest, longest = np.inf, 0.0
     for structure in structures:
-        if len(structure.positions) > 1:
+        if structure.cell is not None:
+            found, *_ = closest(structure.positions, structure.cell, structure.pbc)
+            shortest = min(shortest, found)
+            longest = max(longest, float(np.linalg.norm(structure.cell, axis=1).max()))
+        elif len(structure.positions) > 1:
             vectors = structure.positions[:, None] - structure.positions[None]
             distances = np.linalg.norm(vectors, axis=-1)[np.triu_indices(len(vectors), 1)]
             shortest = min(shortest, float(distances.min()))
@@ -231,6 +237,7 @@ def covered_domain(structures: Sequence[Structure], *, spin: bool = False) -> Do
         min_distance=float(np.floor(shortest * 10) / 10),
         closed_shell=all(count % 2 == 0 for count in electrons),
         multiplicities=tuple(sorted({s.spin_multiplicity for s in structures})) if spin else (),
+        periodic_directions=tuple(sorted({sum(s.pbc) for s in structures})),
     )
 
 

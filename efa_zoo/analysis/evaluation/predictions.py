@@ -32,16 +32,7 @@ def predict_structures(potential: Potential, structures: Sequence[Structure]) ->
     Raises:
         InputError: the model does not know an element of the structures.
     """
-    molecules = [
-        Molecule(
-            numbers=s.atomic_numbers,
-            positions=s.positions,
-            charge=s.total_charge,
-            dipoles=s.atomic_dipoles,
-            multiplicity=s.multiplicity or None,
-        )
-        for s in structures
-    ]
+    molecules = [s.molecule(s.multiplicity or None) for s in structures]
     return predict_molecules(potential, molecules)
 
 

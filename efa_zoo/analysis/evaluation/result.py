@@ -18,7 +18,8 @@ class Evaluation:
     Attributes:
         name: of the model.
         splits: split, then `all`, a bin of distance or a kind of structure, then `count`,
-            `energy_mae`, `energy_rmse` (eV), `force_mae`, `force_rmse` (eV/Å). A file is one split.
+            `energy_mae`, `energy_rmse` (eV), `force_mae`, `force_rmse` (eV/Å), and of structures
+            with such labels `stress_mae`, `stress_rmse` (eV/Å³). A file is one split.
         long_range: interaction energies at separations of 6 to 15 Å, for `all` pairs and by the
             charges of the two: `count`, root mean square of the label and of the error (`rms`,
             `rmse`, eV), their `ratio`, and of interactions above 1 meV the share of `wrong_sign`;
@@ -66,6 +67,9 @@ class Evaluation:
                     f"{label:28}{row['count']:11.0f}{numbers[0]:12.2f}{numbers[1]:9.2f}"
                     f"{numbers[2]:12.2f}{numbers[3]:9.2f}"
                 )
+                if "stress_mae" in row:
+                    mae, rmse = (1e3 * row[f"stress_{kind}"] for kind in ("mae", "rmse"))
+                    lines.append(f"{'  stress MAE, RMSE (meV/Å³)':39}{mae:12.3f}{rmse:9.3f}")
         for split, table in self.elements.items():
             lines.append(f"{f'{split}, by element':28}{'atoms':>11}")
             for element, row in table.items():

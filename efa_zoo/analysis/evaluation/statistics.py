@@ -48,8 +48,27 @@ def part_errors(
             "energy_rmse": float(np.sqrt((energy[members] ** 2).mean())),
             "force_mae": float(np.abs(components).mean()),
             "force_rmse": float(np.sqrt((components**2).mean())),
+            **_stress_errors(structures, predictions, members),
         }
     return table
+
+
+def _stress_errors(
+    structures: Sequence[Structure], predictions: Sequence[Prediction], members: np.ndarray
+) -> dict[str, float]:
+    """Errors of the components of stress in eV/Å³, where some of the structures have labels."""
+    residuals = [
+        predictions[i].stress - label
+        for i in np.flatnonzero(members).tolist()
+        if (label := structures[i].stress) is not None and predictions[i].stress is not None
+    ]
+    if not residuals:
+        return {}
+    components = np.concatenate(residuals)
+    return {
+        "stress_mae": float(np.abs(components).mean()),
+        "stress_rmse": float(np.sqrt((components**2).mean())),
+    }
 
 
 def _parts(structures: Sequence[Structure]) -> dict[str, np.ndarray]:
@@ -63,7 +82,9 @@ def _parts(structures: Sequence[Structure]) -> dict[str, np.ndarray]:
         }
         parts["isolated"] = ~apart
     else:
-        length = np.asarray([_longest_distance(s.positions) for s in structures])
+        length = np.asarray(
+            [np.nan if s.cell is not None else _longest_distance(s.positions) for s in structures]
+        )
         sizes = {label: (length >= low) & (length < high) for label, low, high in SIZE_BINS}
         if sum(members.any() for members in sizes.values()) > 1:
             parts |= sizes

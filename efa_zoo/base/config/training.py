@@ -31,8 +31,10 @@ class TrainingConfig:
         force_weight: weight of the force term, at least 0; above 0 where `energy_weight` is 0.
         charge_weight: weight of the term of atomic charges, at least 0.
         dipole_weight: weight of the term of dipole moments, at least 0.
+        stress_weight: weight of the term of stress in eV/Å³, at least 0. Stress is of the order of
+            0.01 eV/Å³, so that it takes a large weight.
         loss: "huber" (of `huber_delta`) or "squared".
-        huber_delta: width in units of the residual (eV, eV/Å, e, e·Å), above 0.
+        huber_delta: width in units of the residual (eV, eV/Å, e, e·Å, eV/Å³), above 0.
         isolated_share: share of the molecules of an epoch that are isolated ones, every kind
             equally often, by repeating them, 0 to below 1; 0 takes the data as they are.
             Interaction energies are differences to isolated molecules, of which data sets of pairs
@@ -60,6 +62,7 @@ class TrainingConfig:
     force_weight: float = 1.0
     charge_weight: float = 0.0
     dipole_weight: float = 0.0
+    stress_weight: float = 0.0
     loss: Literal["huber", "squared"] = "huber"
     huber_delta: float = 0.05
     isolated_share: float = 0.0
@@ -83,6 +86,7 @@ class TrainingConfig:
             "force_weight",
             "charge_weight",
             "dipole_weight",
+            "stress_weight",
         ):
             check_at_least(field, getattr(self, field), 0)
         check(

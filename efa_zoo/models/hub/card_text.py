@@ -9,6 +9,7 @@ from efa_zoo.base.config import to_table
 
 if TYPE_CHECKING:
     from efa_zoo.models.hub.cards import Card
+    from efa_zoo.structures.domain import Domain
 
 __all__ = ["card_lines"]
 
@@ -36,6 +37,7 @@ def card_lines(card: Card) -> Iterator[str]:
                 ),
                 "distances": f"{domain.min_distance:g} to {domain.max_distance:g} Å",
                 "electrons": shells,
+                **_periodicity(domain),
             },
         )
     yield from _section("Limits", {"": card.limits} if card.limits else {})
@@ -52,6 +54,13 @@ def card_lines(card: Card) -> Iterator[str]:
     else:
         facts = to_table(card.weights)
         yield from _section("Weights", {name: facts[name] for name in facts if name != "marks"})
+
+
+def _periodicity(domain: Domain) -> dict[str, str]:
+    """How many directions are periodic, where that is not none."""
+    if domain.periodic_directions == (0,):
+        return {}
+    return {"periodic directions": " or ".join(map(str, domain.periodic_directions))}
 
 
 def _section(title: str, table: Mapping[str, Any], indent: str = "  ") -> Iterator[str]:

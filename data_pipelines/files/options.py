@@ -50,8 +50,8 @@ class FileOptions:
         atomic_charges_key: Charges of the atoms in e, as labels.
         molecular_dipole_key: Dipole moment of the structure about the origin of the coordinates, as
             a label.
-        stress_key: Stress as six numbers (xx, yy, zz, yz, xz, xy) or as a matrix, positive where the
-            cell wants to shrink, as a label.
+        stress_key: Stress as six numbers (xx, yy, zz, yz, xz, xy) or as a matrix, positive where
+            the cell wants to shrink, as a label.
         group_key: What a structure belongs to, such as a molecule or a trajectory; without it the
             group in an HDF5 file.
         energy_unit: Of the energies.

@@ -10,7 +10,7 @@ from ase import units
 
 from efa_zoo.base.errors import InputError, SimulationError
 from efa_zoo.models.checks import ignore_out_of_range
-from efa_zoo.simulation.config import DynamicsConfig
+from efa_zoo.simulation.config import THERMOSTAT_TIME, DynamicsConfig
 from efa_zoo.simulation.state import Limits, State
 from efa_zoo.structures.molecule import Molecule
 
@@ -22,7 +22,7 @@ __all__ = ["AseEngine"]
 
 
 class AseEngine:
-    """Molecular dynamics step by step on ASE's integrators: velocity Verlet, or Langevin.
+    """Molecular dynamics step by step on ASE's integrators: velocity Verlet, Langevin, MTK.
 
     Attributes:
         atoms: the structure, which moves; its calculator is an `EFACalculator`
@@ -58,6 +58,8 @@ class AseEngine:
             forces=atoms.get_forces(apply_constraint=False),
             energy=float(atoms.get_potential_energy()),
             masses=atoms.get_masses(),
+            cell=np.asarray(atoms.cell) if atoms.pbc.any() else None,
+            stress=atoms.get_stress(apply_constraint=False) if atoms.pbc.all() else None,
         )
 
     def advance(self, steps: int) -> None:
@@ -84,22 +86,52 @@ class AseEngine:
             "momenta": self.atoms.get_momenta().tolist(),
             "random": self._random.bit_generator.state,
             "neighbors": self._calculator.neighbors.state(),
+            "cell": np.asarray(self.atoms.cell).tolist(),
+            "chains": self._chains(),
         }
 
     def restore(self, memory: Mapping[str, Any]) -> None:
         """Take up where `memory` was asked for."""
         self._step = memory["step"]
+        self.atoms.set_cell(np.asarray(memory["cell"]))
         self.atoms.set_positions(np.asarray(memory["positions"]), apply_constraint=False)
         self.atoms.set_momenta(np.asarray(memory["momenta"]), apply_constraint=False)
         self._random.bit_generator.state = memory["random"]
         self._calculator.neighbors.restore(memory["neighbors"])
         self._calculator.reset()
+        for place, value in memory["chains"].items():
+            owner, name = self._chain(place)
+            setattr(owner, name, np.asarray(value) if isinstance(value, list) else value)
         with ignore_out_of_range():
             self.atoms.get_forces()
+
+    def _chains(self) -> dict[str, Any]:
+        """What thermostats and barostat remember."""
+        if not hasattr(self._dynamics, "_barostat"):
+            return {}
+        found = {place: getattr(*self._chain(place)) for place in _CHAINS}
+        return {p: v.tolist() if isinstance(v, np.ndarray) else float(v) for p, v in found.items()}
+
+    def _chain(self, place: str) -> tuple[Any, str]:
+        owner, _, name = place.rpartition(".")
+        return (getattr(self._dynamics, owner) if owner else self._dynamics), name
 
     @property
     def _calculator(self) -> Any:
         return self.atoms.calc
+
+
+#: Where ASE's integrator at constant pressure keeps what a resumed simulation needs.
+_CHAINS = (
+    "_q",
+    "_p",
+    "_eps",
+    "_p_eps",
+    "_thermostat._eta",
+    "_thermostat._p_eta",
+    "_barostat._xi",
+    "_barostat._p_xi",
+)
 
 
 def _integrator(
@@ -110,6 +142,17 @@ def _integrator(
         from ase.md.verlet import VelocityVerlet
 
         return VelocityVerlet(atoms, timestep)
+    if config.ensemble == "npt":
+        from ase.md.nose_hoover_chain import IsotropicMTKNPT
+
+        return IsotropicMTKNPT(
+            atoms,
+            timestep,
+            temperature_K=config.target_temperature,
+            pressure_au=config.target_pressure * units.GPa,
+            tdamp=THERMOSTAT_TIME * units.fs,
+            pdamp=config.barostat_period * units.fs,
+        )
     from ase.md.langevin import Langevin
 
     return Langevin(

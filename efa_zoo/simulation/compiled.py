@@ -1,7 +1,9 @@
-"""Chunks of molecular dynamics steps as one compiled function, for small molecules.
+"""Chunks of molecular dynamics steps as one compiled function, for small molecules and for cells.
 
-All pairs of atoms are neighbours, so that nothing has to be searched on the way; pairs beyond the
-cutoff are masked as they are everywhere else. Positions and velocities are float64, whatever type
+Of a molecule all pairs of atoms are neighbours, so that nothing has to be searched on the way;
+pairs beyond the cutoff are masked as they are everywhere else. In a cell, which stays as it is,
+neighbours are searched within the cutoff and a skin; a chunk ends before a step that would take an
+atom beyond half the skin, and goes on with a new list. Positions and velocities are float64, whatever type
 the network computes in: in float32 they would lose energy by rounding alone.
 
 Steps are B A O A B (Leimkuhler and Matthews, J. Chem. Phys. 138, 174102 (2013)): half a kick by
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -23,6 +26,7 @@ from ase import units
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from efa_zoo.base.contracts import contract
+from efa_zoo.base.errors import SimulationError
 from efa_zoo.models.energy import energy_and_forces
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.potential import Potential, cast
@@ -30,6 +34,7 @@ from efa_zoo.simulation.config import DynamicsConfig
 from efa_zoo.simulation.state import Limits, State
 from efa_zoo.structures.graph import Graph, pack_one
 from efa_zoo.structures.molecule import Molecule
+from efa_zoo.structures.neighbors import NeighborList
 
 __all__ = ["CompiledEngine"]
 
@@ -42,6 +47,7 @@ class _Motion(eqx.Module):
     velocities: Float[Array, "atoms 3"]
     forces: Float[Array, "atoms 3"]
     energy: Float[Array, ""]
+    stress: Float[Array, " 6"] | None
     within_limits: Bool[Array, ""]
 
 
@@ -57,7 +63,8 @@ class _Rules(eqx.Module):
         max_force: largest force on an atom, in eV/Å.
         max_kinetic_energy: in eV.
         min_distance: shortest distance between two atoms, in Å.
-        max_distance: longest distance between two atoms, in Å.
+        max_distance: longest distance between two atoms, in Å; not looked at in a cell.
+        searched: where the atoms were when neighbours were searched; None without a cell.
     """
 
     timestep: Float[Array, ""]
@@ -69,6 +76,7 @@ class _Rules(eqx.Module):
     max_kinetic_energy: Float[Array, ""]
     min_distance: Float[Array, ""]
     max_distance: Float[Array, ""]
+    searched: Float[Array, "atoms 3"] | None
     thermostat: bool = eqx.field(static=True)
 
 
@@ -83,7 +91,7 @@ def _step(network: EnergyModel, graph: Graph, rules: _Rules, motion: _Motion) ->
         noise = jax.random.normal(key, velocities.shape, velocities.dtype)
         velocities = rules.keeps * velocities + rules.kicks * noise
     positions = positions + half * velocities
-    energy, forces = _energy_and_forces(network, graph, positions)
+    energy, forces, stress = _energy_and_forces(network, graph, positions)
     velocities = velocities + half * forces / rules.masses
     return _Motion(
         step=motion.step + 1,
@@ -91,27 +99,39 @@ def _step(network: EnergyModel, graph: Graph, rules: _Rules, motion: _Motion) ->
         velocities=velocities,
         forces=forces,
         energy=energy,
-        within_limits=_within_limits(rules, positions, velocities, forces),
+        stress=stress,
+        within_limits=_within_limits(rules, graph, positions, velocities, forces),
     )
 
 
-def _energy_and_forces(network: EnergyModel, graph: Graph, positions: Array) -> tuple[Array, Array]:
-    """Energy and forces in float64 of a network of any type."""
+def _energy_and_forces(
+    network: EnergyModel, graph: Graph, positions: Array
+) -> tuple[Array, Array, Array | None]:
+    """Energy, forces and in a cell stress in float64 of a network of any type."""
     centered = positions - jnp.mean(positions, axis=0)
     moved = eqx.tree_at(lambda g: g.positions, graph, centered.astype(graph.positions.dtype))
     outputs = energy_and_forces(network, moved)
     energy = jnp.sum(outputs.atomic_energies.astype(positions.dtype))
-    return energy, jnp.asarray(outputs.forces, positions.dtype)
+    stress = None if outputs.stress is None else outputs.stress.astype(positions.dtype)
+    return energy, jnp.asarray(outputs.forces, positions.dtype), stress
 
 
-def _within_limits(rules: _Rules, positions: Array, velocities: Array, forces: Array) -> Array:
+def _within_limits(
+    rules: _Rules, graph: Graph, positions: Array, velocities: Array, forces: Array
+) -> Array:
     """Whether all is finite and within the limits; a comparison with NaN is False."""
     kinetic = 0.5 * jnp.sum(rules.masses * velocities**2)
+    slow = (jnp.max(jnp.sum(forces**2, axis=1)) <= rules.max_force**2) & (
+        kinetic <= rules.max_kinetic_energy
+    )
+    if graph.cell is not None:
+        moved = eqx.tree_at(lambda g: g.positions, graph, positions.astype(graph.positions.dtype))
+        squared = jnp.sum(moved.displacements() ** 2, axis=-1)
+        return slow & jnp.all(~graph.neighbor_mask | (squared >= rules.min_distance**2))
     itself = jnp.eye(len(positions), dtype=bool)
     squared = jnp.sum((positions[None] - positions[:, None]) ** 2, axis=-1)
     return (
-        (jnp.max(jnp.sum(forces**2, axis=1)) <= rules.max_force**2)
-        & (kinetic <= rules.max_kinetic_energy)
+        slow
         & jnp.all(itself | (squared >= rules.min_distance**2))
         & jnp.all(squared <= rules.max_distance**2)
     )
@@ -121,20 +141,35 @@ def _within_limits(rules: _Rules, positions: Array, velocities: Array, forces: A
 def _advance(
     network: EnergyModel, graph: Graph, rules: _Rules, motion: _Motion, steps: Int[Array, ""]
 ) -> _Motion:
-    """Steps until their number is done or one ends outside the limits.
+    """Steps until their number is done, one ends outside the limits, or neighbours do not hold.
 
     Compiled once per number of atoms, architecture and kind of dynamics, not per number of steps.
     """
     last = motion.step + steps
-    return jax.lax.while_loop(
-        lambda motion: (motion.step < last) & motion.within_limits,
-        lambda motion: _step(network, graph, rules, motion),
-        motion,
-    )
+
+    def unfinished(carry: tuple[_Motion, Array]) -> Array:
+        motion, holds = carry
+        return (motion.step < last) & motion.within_limits & holds
+
+    def once(carry: tuple[_Motion, Array]) -> tuple[_Motion, Array]:
+        motion, holds = carry
+        found = _step(network, graph, rules, motion)
+        if rules.searched is None:
+            return found, holds
+        moved = jnp.max(jnp.sum((found.positions - rules.searched) ** 2, axis=1))
+        # A comparison with NaN is False: a step that broke is kept, and ends the chunk.
+        holds = ~(moved >= (0.5 * _SKIN) ** 2)
+        return jax.tree.map(lambda new, old: jnp.where(holds, new, old), found, motion), holds
+
+    return jax.lax.while_loop(unfinished, once, (motion, jnp.asarray(True)))[0]
+
+
+#: How much farther than the cutoff neighbours are searched in a cell, in Å.
+_SKIN = 1.0
 
 
 class CompiledEngine:
-    """Molecular dynamics in compiled chunks, with all pairs of atoms.
+    """Molecular dynamics in compiled chunks: with all pairs of atoms, or in a constant cell.
 
     Attributes:
         limits: where it stops.
@@ -165,12 +200,34 @@ class CompiledEngine:
         self._masses = masses
         energies = potential.card.energies_of_elements(molecule.numbers)
         self._reference_energy = float(energies.sum())
-        atoms = molecule.num_atoms
-        self._graph = pack_one(molecule, atoms, atoms, reach=math.inf, dtype=dtype)
+        self._molecule, self._dtype = molecule, dtype
+        self._wave_reach = 0.0 if molecule.cell is None else potential.network.wave_reach
+        self._neighbors = NeighborList(potential.card.model.message_passing.cutoff, _SKIN)
         with jax.enable_x64(True):
             self._network = cast(potential.network, dtype)
             self._rules = _rules(config, limits, masses)
+        self._list(molecule.positions)
         self._start(0, molecule.positions, momenta / masses[:, None])
+
+    def _list(self, positions: np.ndarray) -> None:
+        """Make the graph; in a cell with the neighbours at some positions."""
+        molecule, atoms = self._molecule, self._molecule.num_atoms
+        if molecule.cell is None:
+            self._graph = pack_one(molecule, atoms, atoms, reach=math.inf, dtype=self._dtype)
+            return
+        lists = self._neighbors.update(positions, molecule.cell, molecule.pbc)
+        self._graph = pack_one(
+            replace(molecule, positions=positions),
+            atoms,
+            lists.width,
+            reach=self._neighbors.cutoff,
+            wave_reach=self._wave_reach,
+            lists=lists,
+            dtype=self._dtype,
+        )
+        with jax.enable_x64(True):
+            searched = jnp.asarray(self._neighbors.positions, jnp.float64)
+        self._rules = replace(self._rules, searched=searched)
 
     def _start(self, step: int, positions: np.ndarray, velocities: np.ndarray) -> None:
         with jax.enable_x64(True):
@@ -180,6 +237,7 @@ class CompiledEngine:
                 velocities=jnp.asarray(velocities, jnp.float64),
                 forces=jnp.zeros(positions.shape, jnp.float64),
                 energy=jnp.zeros((), jnp.float64),
+                stress=None if self._molecule.cell is None else jnp.zeros(6, jnp.float64),
                 within_limits=jnp.asarray(True),
             )
             # A step of no length moves nothing and gives the forces, without compiling twice.
@@ -202,14 +260,36 @@ class CompiledEngine:
             forces=motion.forces,
             energy=float(motion.energy) + self._reference_energy,
             masses=self._masses,
+            cell=self._molecule.cell,
+            stress=motion.stress if all(self._molecule.pbc) else None,
         )
 
     def advance(self, steps: int) -> None:
         """Do some steps, fewer if one ends outside the limits."""
-        with jax.enable_x64(True):
-            self._motion = _advance(
-                self._network, self._graph, self._rules, self._motion, jnp.asarray(steps)
+        last = int(self._motion.step) + steps
+        while (left := last - int(self._motion.step)) > 0:
+            before = int(self._motion.step)
+            with jax.enable_x64(True):
+                self._motion = _advance(
+                    self._network, self._graph, self._rules, self._motion, jnp.asarray(left)
+                )
+            if not bool(self._motion.within_limits):
+                return
+            if int(self._motion.step) < last:
+                self._search(before)
+
+    def _search(self, before: int) -> None:
+        """Search neighbours anew, where a chunk ended before its time."""
+        positions = np.asarray(self._motion.positions)
+        if int(self._motion.step) == before and np.array_equal(
+            positions, np.asarray(self._rules.searched)
+        ):
+            raise SimulationError(
+                f"step {before + 1}: an atom moves by over {_SKIN / 2:g} Å, expected a shorter "
+                "timestep"
             )
+        self._neighbors.forget()
+        self._list(positions)
 
     def memory(self) -> dict[str, Any]:
         """What `restore` needs to go on exactly; JSON takes it."""
@@ -218,13 +298,15 @@ class CompiledEngine:
             "step": int(motion.step),
             "positions": motion.positions.tolist(),
             "velocities": motion.velocities.tolist(),
+            "neighbors": self._neighbors.state(),
         }
 
     def restore(self, memory: Mapping[str, Any]) -> None:
         """Take up where `memory` was asked for."""
-        self._start(
-            memory["step"], np.asarray(memory["positions"]), np.asarray(memory["velocities"])
-        )
+        positions = np.asarray(memory["positions"])
+        self._neighbors.restore(memory["neighbors"])
+        self._list(positions)
+        self._start(memory["step"], positions, np.asarray(memory["velocities"]))
 
 
 def _rules(config: DynamicsConfig, limits: Limits, masses: np.ndarray) -> _Rules:
@@ -245,5 +327,6 @@ def _rules(config: DynamicsConfig, limits: Limits, masses: np.ndarray) -> _Rules
         max_kinetic_energy=jnp.asarray(limits.max_kinetic_energy, jnp.float64),
         min_distance=jnp.asarray(min_distance, jnp.float64),
         max_distance=jnp.asarray(max_distance, jnp.float64),
+        searched=None,
         thermostat=config.ensemble == "nvt",
     )

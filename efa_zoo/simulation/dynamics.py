@@ -1,4 +1,4 @@
-"""Molecular dynamics of one molecule: engine, limits, records, resumption."""
+"""Molecular dynamics of one structure: engine, limits, records, resumption."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ __all__ = ["DynamicsResult", "run_dynamics"]
 
 _logger = logging.getLogger(__name__)
 
-#: Largest molecule that "auto" gives to the compiled engine, which takes all pairs of atoms.
+#: Largest molecule that "auto" gives to the compiled engine, which takes all pairs of its atoms; in
+#: a cell it searches neighbours.
 _COMPILED_UP_TO = 64
 
 #: Seconds between two checkpoints.
@@ -106,10 +107,10 @@ def run_dynamics(
     resume: bool = False,
     on_row: Callable[[Mapping[str, float]], None] | None = None,
 ) -> DynamicsResult:
-    """Run molecular dynamics of one molecule.
+    """Run molecular dynamics of one structure.
 
-    Frames go to `out`, and beside it energies, temperature, largest force and total momentum to a
-    log (`.csv`) and a checkpoint (`.restart.json`) every few seconds. A simulation that was
+    Frames go to `out`, and beside it energies, temperature, largest force and total momentum (in a
+    cell also volume and pressure) to a log (`.csv`) and a checkpoint (`.restart.json`) every few seconds. A simulation that was
     interrupted and resumed writes the same files, byte for byte, as one that was not.
 
     Args:
@@ -142,7 +143,7 @@ def run_dynamics(
     molecule = check_structure(atoms, potential.card, charge, out_of_range)
     engine_name = _choose_engine(atoms, config)
     setup = _setup(potential, molecule, atoms, config, wanted, engine_name)
-    records = Records(Path(out))
+    records = Records(Path(out), cells=all(molecule.pbc))
     memory = _resume(records, setup) if resume else None
     if not resume:
         records.require_new()
@@ -193,6 +194,15 @@ def run_dynamics(
 
 
 def _choose_engine(atoms: Atoms, config: DynamicsConfig) -> str:
+    if config.ensemble == "npt":
+        if not atoms.pbc.all():
+            raise InputError(
+                f"ensemble: got 'npt' for pbc {atoms.pbc.tolist()}, expected three periodic "
+                "directions"
+            )
+        if atoms.constraints:
+            raise InputError("ensemble: got 'npt', expected a structure without constraints")
+        return "ase"
     if config.engine == "compiled" and atoms.constraints:
         names = ", ".join(type(constraint).__name__ for constraint in atoms.constraints)
         raise InputError(
@@ -200,7 +210,7 @@ def _choose_engine(atoms: Atoms, config: DynamicsConfig) -> str:
             f"({names})"
         )
     if config.engine == "auto":
-        small = len(atoms) <= _COMPILED_UP_TO
+        small = len(atoms) <= _COMPILED_UP_TO or atoms.pbc.any()
         return "compiled" if small and not atoms.constraints else "ase"
     return config.engine
 
@@ -225,6 +235,8 @@ def _setup(
         "positions": molecule.positions.tolist(),
         "masses": atoms.get_masses().tolist(),
         "charge": molecule.charge,
+        "cell": None if molecule.cell is None else molecule.cell.tolist(),
+        "pbc": list(molecule.pbc),
         "constraints": [constraint.todict() for constraint in atoms.constraints],
         **settings,
     }
@@ -326,7 +338,7 @@ class _Run:
     def _warn_once(self, state: State) -> None:
         if self.limits.out_of_range == "error" or self.warned:
             return
-        moved = replace(self.molecule, positions=state.positions)
+        moved = replace(self.molecule, positions=state.positions, cell=state.cell)
         problems = problems_out_of_range(moved, self.limits.card)
         if problems:
             _logger.warning("step %d: %s", state.step, problems[0])

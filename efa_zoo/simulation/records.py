@@ -32,25 +32,35 @@ _COLUMNS = (
     "total_momentum_u_A_per_fs",
 )
 
+#: Further columns of structures that are periodic in three directions.
+_CELL_COLUMNS = ("volume_A3", "pressure_GPa")
+
 
 def at_state(atoms: Atoms, state: State) -> Atoms:
     """Put a structure where a simulation stands.
 
     Args:
         atoms: gives elements, constraints and header.
-        state: gives positions and momenta.
+        state: gives positions, momenta and cell.
 
     Returns:
         A copy without calculator.
     """
     moved = atoms.copy()
+    if state.cell is not None:
+        moved.set_cell(state.cell)
     moved.set_positions(state.positions, apply_constraint=False)
     moved.set_momenta(state.momenta, apply_constraint=False)
     return moved
 
 
 def append_frame(
-    path: Path, atoms: Atoms, energy: float, forces: np.ndarray, **info: object
+    path: Path,
+    atoms: Atoms,
+    energy: float,
+    forces: np.ndarray,
+    stress: np.ndarray | None = None,
+    **info: object,
 ) -> None:
     """Add a frame to a trajectory in the extended XYZ format, in one piece.
 
@@ -59,6 +69,7 @@ def append_frame(
         atoms: the structure; constraints are not written.
         energy: in eV.
         forces: `[atoms, 3]` in eV/Å.
+        stress: `[6]` in eV/Å³, or None.
         **info: further entries of the frame's header.
     """
     from ase.calculators.singlepoint import SinglePointCalculator
@@ -67,7 +78,7 @@ def append_frame(
     frame = atoms.copy()
     frame.set_constraint()
     frame.info.update(info)
-    frame.calc = SinglePointCalculator(frame, energy=energy, forces=forces)
+    frame.calc = SinglePointCalculator(frame, energy=energy, forces=forces, stress=stress)
     text = io.StringIO()
     write(text, frame, format="extxyz")
     _append(path, text.getvalue())
@@ -84,10 +95,17 @@ class Records:
         trajectory: file of the frames.
         log: file of the rows.
         checkpoint: file of the checkpoint.
+        columns: of the log.
     """
 
-    def __init__(self, trajectory: Path):
-        """Name the files; nothing is written yet."""
+    def __init__(self, trajectory: Path, *, cells: bool = False):
+        """Name the files; nothing is written yet.
+
+        Args:
+            trajectory: file of the frames.
+            cells: whether three directions are periodic, so that volume and pressure are logged.
+        """
+        self.columns = _COLUMNS + _CELL_COLUMNS if cells else _COLUMNS
         self.trajectory = trajectory
         self.log: Path = trajectory.with_suffix(".csv")
         self.checkpoint: Path = trajectory.with_suffix(".restart.json")
@@ -108,7 +126,7 @@ class Records:
         """Begin an empty trajectory and an empty log."""
         self.trajectory.parent.mkdir(parents=True, exist_ok=True)
         self.trajectory.touch()
-        self.log.write_text(",".join(_COLUMNS) + "\n", encoding="utf-8")
+        self.log.write_text(",".join(self.columns) + "\n", encoding="utf-8")
 
     def read_checkpoint(self) -> dict[str, Any]:
         """Read the last checkpoint.
@@ -171,6 +189,7 @@ class Records:
             at_state(atoms, state),
             state.energy,
             state.forces,
+            state.stress,
             step=state.step,
             time_fs=time,
         )
@@ -184,11 +203,13 @@ class Records:
             temperature(kinetic, degrees_of_freedom),
             state.largest_force,
             state.total_momentum,
+            *(x for x in (state.volume, state.pressure) if x is not None),
         )
-        formats = ("d", ".10g", ".10f", ".10f", ".10f", ".4f", ".6f", ".6e")
+        formats = ("d", ".10g", ".10f", ".10f", ".10f", ".4f", ".6f", ".6e", ".6f", ".6f")
+        formats = formats[: len(values)]
         cells = [format(value, kind) for value, kind in zip(values, formats, strict=True)]
         _append(self.log, ",".join(cells) + "\n")
-        return dict(zip(_COLUMNS, values, strict=True))
+        return dict(zip(self.columns, values, strict=True))
 
     def save(self, content: Mapping[str, Any]) -> None:
         """Write a checkpoint.
@@ -222,8 +243,10 @@ def read_log(path: Path | str) -> dict[str, Float[np.ndarray, " rows"]]:
     path = Path(path)
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return {name: np.asarray([float(row[name]) for row in rows]) for name in _COLUMNS}
+            reader = csv.DictReader(file)
+            rows, found = list(reader), reader.fieldnames or ()
+        columns = _COLUMNS + tuple(name for name in _CELL_COLUMNS if name in found)
+        return {name: np.asarray([float(row[name]) for row in rows]) for name in columns}
     except OSError as error:
         raise InputError(f"{path}: cannot read the log ({error.strerror})") from error
     except (KeyError, TypeError, ValueError) as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
+from ase import units
 from numpy.typing import DTypeLike
 
 from efa_zoo.base.errors import InputError, SimulationError
@@ -37,9 +38,10 @@ class Relaxation:
         energy: in eV.
         largest_force: on an atom, in eV/Å, without what constraints take up.
         steps: number of steps done.
-        converged: whether the largest force is small enough.
+        converged: whether the largest force is small enough, and with the cell its gradient too.
         changed_bonds: bonds that were made or broken on the way, such as "N0-H1 broken". A model
             that knows no reactions is wrong about them.
+        pressure: in GPa; None unless three directions are periodic.
     """
 
     atoms: Atoms
@@ -48,6 +50,7 @@ class Relaxation:
     steps: int
     converged: bool
     changed_bonds: tuple[str, ...] = ()
+    pressure: float | None = None
 
 
 def relax(
@@ -57,13 +60,15 @@ def relax(
     optimizer: Optimizer = "bfgs",
     fmax: float = 0.01,
     steps: int = 500,
+    cell: bool = False,
+    pressure: float = 0.0,
     charge: int | None = None,
     dtype: DTypeLike = "float64",
     out_of_range: OutOfRange = "error",
     trajectory: str | PathLike[str] | None = None,
     on_step: Callable[[int, float, float], None] | None = None,
 ) -> Relaxation:
-    """Relax the positions of a molecule; constraints of the structure are kept.
+    """Relax the positions of a structure, and on request its cell; constraints are kept.
 
     Args:
         model: a loaded model, or what `efa_zoo.load` takes.
@@ -71,6 +76,9 @@ def relax(
         optimizer: "bfgs", "lbfgs" (many atoms) or "fire" (far from a minimum).
         fmax: the relaxation has converged when no atom feels a larger force (eV/Å).
         steps: largest number of steps.
+        cell: relax the cell too, by ASE's `FrechetCellFilter`; `fmax` then also bounds the gradient
+            of the enthalpy by its deformation (eV), per atom.
+        pressure: that the cell is relaxed at, in GPa.
         charge: total charge in units of e. None takes `atoms.info["charge"]`; without it,
             it is 0, which is logged.
         dtype: floating-point type to compute in.
@@ -94,6 +102,12 @@ def relax(
 
     if not (math.isfinite(fmax) and fmax > 0):
         raise InputError(f"fmax: got {fmax}, expected a positive number (eV/Å)")
+    if cell and not atoms.pbc.all():
+        raise InputError(
+            f"cell: got True for pbc {atoms.pbc.tolist()}, expected three periodic directions"
+        )
+    if not math.isfinite(pressure) or (pressure and not cell):
+        raise InputError(f"pressure: got {pressure}, expected 0, or a number (GPa) with cell")
     if steps < 0:
         raise InputError(f"steps: got {steps}, expected an integer of at least 0")
     path = None if trajectory is None else Path(trajectory)
@@ -112,11 +126,12 @@ def relax(
     def observe() -> None:
         energy, forces = float(moving.get_potential_energy()), moving.get_forces()
         if path is not None:
-            append_frame(path, moving, energy, forces, step=search.nsteps)
+            stress = moving.get_stress() if atoms.pbc.all() else None
+            append_frame(path, moving, energy, forces, stress, step=search.nsteps)
         if on_step is not None:
             on_step(search.nsteps, energy, _largest(forces))
 
-    search: Any = make(moving, logfile=None)
+    search: Any = make(_with_cell(moving, pressure) if cell else moving, logfile=None)
     search.attach(observe)
     try:
         with ignore_out_of_range():
@@ -124,8 +139,9 @@ def relax(
     except InputError as error:
         raise SimulationError(f"step {search.nsteps + 1}: {error}") from error
     energy, forces = float(moving.get_potential_energy()), moving.get_forces()
+    stress = moving.get_stress(apply_constraint=False) if moving.pbc.all() else None
     moving.calc = SinglePointCalculator(
-        moving, energy=energy, forces=moving.get_forces(apply_constraint=False)
+        moving, energy=energy, forces=moving.get_forces(apply_constraint=False), stress=stress
     )
     return Relaxation(
         atoms=moving,
@@ -134,7 +150,14 @@ def relax(
         steps=search.nsteps,
         converged=converged,
         changed_bonds=changed_bonds(atoms, moving),
+        pressure=None if stress is None else float(-stress[:3].mean() / units.GPa),
     )
+
+
+def _with_cell(atoms: Atoms, pressure: float) -> Any:
+    from ase.filters import FrechetCellFilter
+
+    return FrechetCellFilter(atoms, scalar_pressure=pressure * units.GPa)
 
 
 def _largest(forces: np.ndarray) -> float:

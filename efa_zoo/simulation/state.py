@@ -27,6 +27,8 @@ class State:
         forces: `[atoms, 3]` in eV/Å at the positions.
         energy: potential energy in eV, reference energies included.
         masses: `[atoms]` in u.
+        cell: `[3, 3]`, lattice vectors in Å as rows; None without periodicity.
+        stress: `[6]` in eV/Å³ in ASE's order; None unless three directions are periodic.
     """
 
     step: int
@@ -35,6 +37,23 @@ class State:
     forces: Float[np.ndarray, "atoms 3"]
     energy: float
     masses: Float[np.ndarray, " atoms"]
+    cell: Float[np.ndarray, "3 3"] | None = None
+    stress: Float[np.ndarray, " 6"] | None = None
+
+    @property
+    def volume(self) -> float | None:
+        """Of the cell in Å³; None without stress."""
+        if self.cell is None or self.stress is None:
+            return None
+        return float(np.linalg.det(self.cell))
+
+    @property
+    def pressure(self) -> float | None:
+        """In GPa, that of the moving atoms included; None without stress."""
+        if self.volume is None or self.stress is None:
+            return None
+        ideal = 2 * self.kinetic_energy / (3 * self.volume)
+        return float(ideal - self.stress[:3].mean()) / units.GPa
 
     @property
     def kinetic_energy(self) -> float:
@@ -125,8 +144,7 @@ class Limits:
                 f"{self.max_temperature:g}"
             )
         if self.out_of_range == "error":
-            problems = problems_out_of_range(
-                replace(molecule, positions=state.positions), self.card
-            )
+            moved = replace(molecule, positions=state.positions, cell=state.cell)
+            problems = problems_out_of_range(moved, self.card)
             return problems[0] if problems else None
         return None

@@ -27,7 +27,7 @@ def degrees_of_freedom(atoms: Atoms, config: DynamicsConfig) -> int:
 
     The thermostat moves all. Without it, a molecule without constraints never begins to drift or to
     turn as a whole, so that these motions count only where the structure's own momenta have them;
-    velocities that are drawn do not.
+    velocities that are drawn do not. In a cell nothing turns as a whole.
 
     Args:
         atoms: the structure with its constraints, and with momenta if it has any.
@@ -36,9 +36,12 @@ def degrees_of_freedom(atoms: Atoms, config: DynamicsConfig) -> int:
     Returns:
         Three per atom, less what is held or stays at rest.
     """
-    if config.ensemble == "nvt" or atoms.constraints:
+    if config.ensemble != "nve" or atoms.constraints:
         return int(atoms.get_number_of_degrees_of_freedom())
-    rotations = int(np.count_nonzero(np.asarray(atoms.get_moments_of_inertia()) > _NO_INERTIA))
+    rotations = 0
+    if not atoms.pbc.any():
+        inertia = np.asarray(atoms.get_moments_of_inertia())
+        rotations = int(np.count_nonzero(inertia > _NO_INERTIA))
     vibrations = 3 * len(atoms) - 3 - rotations
     if not _has_velocities(atoms, config):
         return vibrations
@@ -47,6 +50,8 @@ def degrees_of_freedom(atoms: Atoms, config: DynamicsConfig) -> int:
     _stop_drift(moving)
     without_drift = float(moving.get_kinetic_energy())
     _stop_rotation(moving)
+    if not rotations:
+        return vibrations + 3 * (all_ - without_drift > _ROUNDING * all_)
     drifts = all_ - without_drift > _ROUNDING * all_
     turns = without_drift - float(moving.get_kinetic_energy()) > _ROUNDING * all_
     return vibrations + 3 * drifts + rotations * turns
@@ -76,7 +81,8 @@ def initial_momenta(atoms: Atoms, config: DynamicsConfig) -> np.ndarray:
         return moving.get_momenta()
     if not moving.constraints:
         _stop_drift(moving)
-        _stop_rotation(moving)
+        if not moving.pbc.any():
+            _stop_rotation(moving)
     # ASE's own scaling counts the rotations that were stopped.
     wanted = 0.5 * degrees_of_freedom(atoms, config) * thermal
     found = moving.get_kinetic_energy()

@@ -113,7 +113,7 @@ def _completed(vectors: np.ndarray, periodic: Pbc) -> np.ndarray:
     if all(periodic):
         return vectors
     vectors = vectors.copy()
-    kept = list(np.flatnonzero(periodic))
+    kept = np.flatnonzero(periodic).tolist()
     for axis in np.flatnonzero(~np.asarray(periodic)).tolist():
         # The right-hand side of the kept vectors, or for a single one any perpendicular vector.
         _, _, basis = np.linalg.svd(vectors[kept])

@@ -109,7 +109,7 @@ class Graph(eqx.Module):
         atomic_dipoles: Float[np.ndarray, "atoms 3"] | None = None,
         multiplicity: int | None = None,
         cell: Float[np.ndarray, "3 3"] | Sequence[Sequence[float]] | None = None,
-        pbc: bool | Sequence[bool] | None = None,
+        pbc: bool | Sequence[bool] | np.ndarray | None = None,
         wave_reach: float = 0.0,
         num_atoms: int | None = None,
         num_neighbors: int | None = None,
@@ -224,8 +224,8 @@ class Graph(eqx.Module):
         mask[:atoms, :width] = self.neighbor_mask
         dipoles, shifts, waves = self.atomic_dipoles, self.shifts, self.waves
         if shifts is not None:
-            shifts = np.zeros((num_atoms, num_neighbors, 3), np.int32)
-            shifts[:atoms, :width] = self.shifts
+            own, shifts = shifts, np.zeros((num_atoms, num_neighbors, 3), np.int32)
+            shifts[:atoms, :width] = own
         return dataclasses.replace(
             self,
             atomic_numbers=pad_rows(self.atomic_numbers, num_atoms),

@@ -251,6 +251,15 @@ class NeighborList:
             self._widths[size] = roomy if cell is not None else min(roomy, size)
         return found.widened(max(self._widths[size], found.width))
 
+    @property
+    def positions(self) -> Float[np.ndarray, "atoms 3"] | None:
+        """Where the atoms were when the list was searched; None before the first search."""
+        return self._positions
+
+    def forget(self) -> None:
+        """Drop the list, so that the next one is searched; widths are kept."""
+        self._list = self._positions = None
+
     def state(self) -> dict[str, object]:
         """What `restore` needs to give the very same lists again; JSON takes it."""
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import jax
 import numpy as np
@@ -112,7 +113,7 @@ def test_molecules_arrive_whole_and_padding_is_empty(
 
 def check_molecule(batch: Batch, i: int, s: Structure) -> None:
     graph, size = batch.graph, len(s.atomic_numbers)
-    neighbors, mask = neighbor_matrix(s.positions, CUTOFF)
+    neighbors, mask, _ = neighbor_matrix(s.positions, CUTOFF)
     width = neighbors.shape[1]
     assert graph.total_charge[i] == s.total_charge
     np.testing.assert_array_equal(graph.atomic_numbers[i, :size], s.atomic_numbers)
@@ -204,9 +205,9 @@ def test_neighbors_of_a_structure_are_searched_once(
 
     searched: list[int] = []
 
-    def search(positions: np.ndarray, cutoff: float | None) -> object:
+    def search(positions: np.ndarray, cutoff: float | None, *cell: Any) -> object:
         searched.append(len(positions))
-        return neighbor_matrix(positions, cutoff)
+        return neighbor_matrix(positions, cutoff, *cell)
 
     monkeypatch.setattr("data_pipelines.batches.neighborhoods.neighbor_matrix", search)
     neighborhoods = Neighborhoods(CUTOFF)

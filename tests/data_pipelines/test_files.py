@@ -432,8 +432,8 @@ def test_good_arrays_are_not_refused(tmp_path: Path) -> None:
         ("bad.extxyz", b"3\nenergy=1\nO 0 0 0\n", "cannot read structures from this file"),
         ("bad.extxyz", b"nothing that ASE knows\n", "cannot read structures from this file"),
         ("bad.extxyz", b"1\ncharge=0 energy=1\nO 0 0 0\n", "structure 0: forces: no key 'forces'"),
-        ("bad.extxyz", b'1\nenergy=1 charge=0 pbc="T T T" Lattice="9 0 0 0 9 0 0 0 9" '
-         b"Properties=species:S:1:pos:R:3:forces:R:3\nO 0 0 0 1 1 1\n", "without periodicity"),
+        ("bad.extxyz", b'1\nenergy=1 charge=0 pbc="T T T" Lattice="9 0 0 0 0 9 0 9 0" '
+         b"Properties=species:S:1:pos:R:3:forces:R:3\nO 0 0 0 1 1 1\n", "is left-handed"),
         ("bad.extxyz", b"1\nenergy=-1 charge=0 Properties=species:S:1:pos:R:3:forces:R:3\n"
          b"O 0 0 0 1 nan 1\n", r"structure 0: forces: got nan at atom 0"),
         ("bad.extxyz", b"1\nenergy=low charge=0 Properties=species:S:1:pos:R:3:forces:R:3\n"

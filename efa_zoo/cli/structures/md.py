@@ -52,12 +52,13 @@ def run(
     warn_out_of_range: WarnOutOfRange = False,
     json: Json = False,
 ) -> None:
-    """Run molecular dynamics of a molecule; trajectory, log and checkpoint are written as it goes.
+    """Run molecular dynamics of a structure; trajectory, log and checkpoint are written as it goes.
 
     Examples:
       efa-zoo md mpnn_efa_dimers example:ammonium_water --steps 1000
       efa-zoo md mpnn_efa_dimers dimer.xyz --ensemble nvt --temperature 200 --out hot.extxyz
       efa-zoo md mpnn_efa_dimers dimer.xyz --steps 5000 --out dimer.extxyz --resume
+      efa-zoo md mpnn_efa_nacl_bulk melt.extxyz --ensemble npt --temperature 1200
     """
     path = output_file(
         out or f"{Path(file.removeprefix(EXAMPLE_PREFIX)).stem}_md.extxyz", (".extxyz",), [file]

@@ -20,6 +20,7 @@ from efa_zoo.cli._common import (
     Name,
     WarnOutOfRange,
     dump,
+    flag,
     optional,
     output_file,
     print_,
@@ -51,6 +52,10 @@ def run(
     ] = None,
     fmax: Annotated[float, arg(metavar="NUMBER", help="largest force (eV/Å) when relaxed")] = 0.01,
     steps: Annotated[int, arg(metavar="INT", help="largest number of steps")] = 500,
+    cell: Annotated[bool, flag("relax the cell of a periodic structure too")] = False,
+    pressure: Annotated[
+        float, arg(metavar="NUMBER", help="pressure (GPa) that the cell is relaxed at")
+    ] = 0.0,
     optimizer: Annotated[Literal["bfgs", "lbfgs", "fire"], arg(help="optimiser of ASE")] = "bfgs",
     charge: Charge = None,
     multiplicity: Multiplicity = None,
@@ -62,9 +67,12 @@ def run(
 ) -> None:
     """Relax structures until the forces are small; constraints in the file are kept.
 
+    With --cell the cell of a periodic structure is relaxed too.
+
     Examples:
       efa-zoo relax mpnn_efa_dimers example:water_dimer
       efa-zoo relax mpnn_efa_dimers dimer.xyz --charge 1 --out relaxed.extxyz --fmax 0.002
+      efa-zoo relax mpnn_efa_nacl_bulk crystal.extxyz --cell
     """
     path = output_file(
         out or f"{Path(file.removeprefix(EXAMPLE_PREFIX)).stem}_relaxed.extxyz",
@@ -95,6 +103,8 @@ def run(
                     optimizer=optimizer,
                     fmax=fmax,
                     steps=steps,
+                    cell=cell,
+                    pressure=pressure,
                     charge=charge,
                     dtype=dtype,
                     out_of_range="warn" if warn_out_of_range else "error",
@@ -137,7 +147,7 @@ def _to_dict(
 ) -> dict[str, object]:
     return {
         "model": name,
-        "units": {"energy": "eV", "largest_force": "eV/Å"},
+        "units": {"energy": "eV", "largest_force": "eV/Å", "pressure": "GPa"},
         "out": str(path),
         "structures": [
             {
@@ -147,6 +157,7 @@ def _to_dict(
                 "steps": result.steps,
                 "converged": result.converged,
                 "changed_bonds": list(result.changed_bonds),
+                "pressure": result.pressure,
             }
             for label, result in zip(labels, results, strict=True)
         ],

@@ -25,6 +25,7 @@ from efa_zoo.nn.dense import change_irreps
 from efa_zoo.structures.flat import FlatLayout
 from efa_zoo.structures.graph import Graph, Shape, pack
 from efa_zoo.structures.molecule import Molecule
+from efa_zoo.structures.neighbors import Neighbors
 
 __all__ = ["evaluate_flat", "rope_attention_flat"]
 
@@ -242,6 +243,6 @@ def _batch(numbers: np.ndarray, pairs: tuple[np.ndarray, np.ndarray], layout: Fl
         ],
         Shape(*rows),
         reach=math.inf,
-        lists=list(zip(neighbors.reshape(rows), mask.reshape(rows), strict=True)),
+        lists=list(map(Neighbors, neighbors.reshape(rows), mask.reshape(rows))),
         centered=False,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator, Parameters, all_changes
 from numpy.typing import DTypeLike
 
-from efa_zoo.base.errors import InputError
+from efa_zoo.base.errors import ConfigError, InputError
 from efa_zoo.base.interrupts import forbid_fork, require_no_fork
 from efa_zoo.models.checks import OutOfRange, as_float_dtype, as_out_of_range, check_structure
 from efa_zoo.models.energy import energy_and_forces
@@ -52,8 +53,8 @@ class EFACalculator(Calculator):
         neighbors: the neighbour list that is carried from call to call.
     """
 
-    #: Charges of the atoms and the dipole moment too, if the model has them, and stress if it knows
-    #: structures in cells.
+    #: Charges of the atoms and the dipole moment too, if the model has them, and stress if it can
+    #: attend in a cell or has no attention.
     implemented_properties: list[str] = ["energy", "free_energy", "forces", "energies"]  # noqa: RUF012
     discard_results_on_any_change = True
 
@@ -97,8 +98,8 @@ class EFACalculator(Calculator):
         self._waves: WaveWidth | None = None
         if potential.card.model.atomic_charges:
             self.implemented_properties = [*self.implemented_properties, "charges", "dipole"]
-        domain = potential.card.domain
-        if domain is not None and 3 in domain.periodic_directions:
+        with contextlib.suppress(ConfigError):
+            _ = self.potential.network.wave_reach
             self.implemented_properties = [*self.implemented_properties, "stress"]
         super().__init__()
         self.parameters: Any = Parameters(  # what ASE stores with results

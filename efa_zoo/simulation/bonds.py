@@ -46,7 +46,7 @@ def _pairs(atoms: Atoms, factor: float) -> set[tuple[int, int]]:
     if atoms.pbc.any():
         from ase.neighborlist import neighbor_list
 
-        found = zip(*neighbor_list("ij", atoms, list(radii)), strict=True)  # type: ignore[arg-type]
+        found = zip(*neighbor_list("ij", atoms, list(radii)), strict=True)
         return {(int(i), int(j)) for i, j in found if i < j}
     pairs = KDTree(places).query_pairs(2 * float(radii.max()), output_type="ndarray")
     distances = np.linalg.norm(places[pairs[:, 0]] - places[pairs[:, 1]], axis=1)

@@ -3,8 +3,8 @@
 Of a molecule all pairs of atoms are neighbours, so that nothing has to be searched on the way;
 pairs beyond the cutoff are masked as they are everywhere else. In a cell, which stays as it is,
 neighbours are searched within the cutoff and a skin; a chunk ends before a step that would take an
-atom beyond half the skin, and goes on with a new list. Positions and velocities are float64, whatever type
-the network computes in: in float32 they would lose energy by rounding alone.
+atom beyond half the skin, and goes on with a new list. Positions and velocities are float64,
+whatever type the network computes in: in float32 they would lose energy by rounding alone.
 
 Steps are B A O A B (Leimkuhler and Matthews, J. Chem. Phys. 138, 174102 (2013)): half a kick by
 the forces, half a drift, the thermostat, half a drift, half a kick. Without thermostat that is

@@ -110,8 +110,9 @@ def run_dynamics(
     """Run molecular dynamics of one structure.
 
     Frames go to `out`, and beside it energies, temperature, largest force and total momentum (in a
-    cell also volume and pressure) to a log (`.csv`) and a checkpoint (`.restart.json`) every few seconds. A simulation that was
-    interrupted and resumed writes the same files, byte for byte, as one that was not.
+    cell also volume and pressure) to a log (`.csv`) and a checkpoint (`.restart.json`) every few
+    seconds. A simulation that was interrupted and resumed writes the same files, byte for byte, as
+    one that was not.
 
     Args:
         model: a loaded model, or what `efa_zoo.load` takes.

@@ -30,6 +30,7 @@ BUILDERS: Mapping[str, str] = {
     "clusters": "data_pipelines.builders.clusters:Clusters",
     "cumulene": "data_pipelines.builders.cumulene:Cumulene",
     "dimers": "data_pipelines.builders.dimers:Dimers",
+    "nacl_bulk": "data_pipelines.builders.nacl_bulk:NaclBulk",
     "nacl_spheres": "data_pipelines.builders.nacl_spheres:NaclSpheres",
     "organic": "data_pipelines.builders.organic:Organic",
     "sn2": "data_pipelines.builders.sn2:Sn2",

@@ -24,6 +24,7 @@ __all__ = [
     "energy",
     "energy_and_forces",
     "molecules_at_once",
+    "outputs_in_cell",
 ]
 
 #: Atomic energies of a molecule (eV), and whatever else a network gives but derivatives.
@@ -59,22 +60,38 @@ def energy_and_forces(model: Network, graph: Graph) -> Outputs:
     """
     check_graph(graph)
     if graph.cell is not None:
-        return _in_cell(model, graph)
+        positions, cell = jnp.asarray(graph.positions), jnp.asarray(graph.cell)
+        return outputs_in_cell(
+            lambda moved, deformed: _total(
+                moved, model, eqx.tree_at(lambda g: g.cell, graph, deformed)
+            ),
+            positions,
+            cell,
+        )
     differentiated = jax.value_and_grad(_total, has_aux=True)
     (_, outputs), gradient = differentiated(jnp.asarray(graph.positions), model, graph)
     return dataclasses.replace(outputs, forces=-gradient)
 
 
-def _in_cell(model: Network, graph: Graph) -> Outputs:
-    """Outputs with forces and stress."""
-    positions, cell = jnp.asarray(graph.positions), jnp.asarray(graph.cell)
+def outputs_in_cell(
+    total: Callable[[Array, Array], tuple[Array, Outputs]], positions: Array, cell: Array
+) -> Outputs:
+    """Differentiate the energy of one periodic structure.
+
+    Args:
+        total: energy in eV and outputs at positions and cell. Everything must be made of these
+            two, displacements to images and wave vectors too.
+        positions: `[atoms, 3]` in Å.
+        cell: `[3, 3]`, lattice vectors in Å as rows.
+
+    Returns:
+        The outputs with forces and stress.
+    """
 
     def strained(positions: Array, strain: Array) -> tuple[Array, Outputs]:
-        # Everything is made of positions and cell: displacements to images, and wave vectors.
         deformation = jnp.eye(3, dtype=cell.dtype) + 0.5 * (strain + strain.T)
         with jax.default_matmul_precision("highest"):
-            moved, deformed = positions @ deformation, cell @ deformation
-        return _total(moved, model, eqx.tree_at(lambda g: g.cell, graph, deformed))
+            return total(positions @ deformation, cell @ deformation)
 
     differentiated = jax.value_and_grad(strained, argnums=(0, 1), has_aux=True)
     (_, outputs), (gradient, virial) = differentiated(positions, jnp.zeros_like(cell))

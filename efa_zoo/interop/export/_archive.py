@@ -18,7 +18,7 @@ from efa_zoo.base.config import to_table
 from efa_zoo.base.config.tables import shown
 from efa_zoo.base.contracts import JSON
 from efa_zoo.base.errors import ExportError
-from efa_zoo.interop.export._program import inputs, results
+from efa_zoo.interop.export._program import in_cells, inputs, results
 from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.hub.digest import (
     altered,
@@ -42,7 +42,9 @@ def write(
     dtype: np.dtype,
     platforms: Sequence[str],
     evaluation: str | None,
+    wave_reach: float | None,
 ) -> None:
+    cells = wave_reach is not None
     manifest: dict[str, Any] = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -54,11 +56,11 @@ def write(
         "cutoff": {"value": card.model.message_passing.cutoff, "unit": "Å"},
         "inputs": [
             {"name": name, "shape": list(shape), "dtype": kind, "unit": unit}
-            for name, shape, kind, unit in inputs(card.model, dtype)
+            for name, shape, kind, unit in inputs(card.model, dtype, cells=cells)
         ],
         "outputs": [
             {"name": name, "shape": list(shape), "dtype": kind, "unit": unit}
-            for name, shape, kind, unit in results(card.model, dtype)
+            for name, shape, kind, unit in results(card.model, dtype, cells=cells)
         ],
         "program": {
             "member": PROGRAM,
@@ -67,6 +69,8 @@ def write(
         },
         "card": to_table(card),
     }
+    if cells:
+        manifest["wave_reach"] = {"value": wave_reach, "unit": "1/Å"}
     entries = _entries(manifest, card)
     manifest |= {"digest": digest_of(entries), "marks": marks_of(entries)}
     with zipfile.ZipFile(path, "w") as archive:
@@ -77,7 +81,9 @@ def write(
 
 def _entries(manifest: Mapping[str, Any], card: Card) -> dict[str, JSON]:
     """Everything that enters a number, or decides where the program runs and what is refused."""
-    plain = ("dtype", "platforms", "attention", "cutoff", "inputs", "outputs")
+    plain = ["dtype", "platforms", "attention", "cutoff", "inputs", "outputs"]
+    if in_cells(card):
+        plain.append("wave_reach")
     return {
         **{name: manifest[name] for name in plain},
         "program.sha256": manifest["program"]["sha256"],

@@ -19,7 +19,7 @@ from efa_zoo.base.errors import ConfigError, ExportError, InputError
 from efa_zoo.base.interrupts import forbid_fork, require_no_fork
 from efa_zoo.interop.export import _archive
 from efa_zoo.interop.export._platforms import DEVICES
-from efa_zoo.interop.export._program import inputs, results
+from efa_zoo.interop.export._program import in_cells, inputs, results
 from efa_zoo.models.checks import OutOfRange, as_out_of_range, check_structure
 from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.outputs import Outputs
@@ -40,13 +40,17 @@ class ExportedModel:
         card: of the model.
         dtype: floating-point type of the program, "float32" or "float64".
         platforms: where it runs, such as `("cpu", "cuda")`.
-        attention: how it evaluates attention, "exact" or "quadrature"; None without attention.
+        attention: how it evaluates attention of structures without a cell, "exact" or
+            "quadrature"; None without attention.
+        wave_reach: for structures in cells: how far wave vectors must reach, in 1/Å; None for
+            others.
     """
 
     card: Card
     dtype: str
     platforms: tuple[str, ...]
     attention: str | None
+    wave_reach: float | None
     _call: Callable[..., Any]
 
     @overload
@@ -119,10 +123,11 @@ class ExportedModel:
 
         Returns:
             Atomic energies in eV relative to the card's reference energies, and forces in eV/Å;
-            charges and dipole if the model has them.
+            in cells stress in eV/Å³; charges and dipole if the model has them.
 
         Raises:
-            InputError: the graphs do not list all pairs within the cutoff.
+            InputError: the graphs do not list all pairs within the cutoff, or all wave vectors
+                within reach, or they are periodic and the program is not, or the reverse.
         """
         require_no_fork()
         cutoff = self.card.model.message_passing.cutoff
@@ -130,13 +135,21 @@ class ExportedModel:
             raise InputError(
                 f"graphs: list neighbours up to {graphs.reach:g} Å, expected at least {cutoff:g} Å"
             )
+        cells = self.wave_reach is not None
+        if cells != all(graphs.pbc) or (self.wave_reach or 0) > graphs.wave_reach:
+            expected = "cells" if cells else "no cells"
+            raise InputError(
+                f"graphs: got pbc {list(graphs.pbc)} and wave vectors up to "
+                f"{graphs.wave_reach:.6g} 1/Å, expected {expected} and "
+                f"{self.wave_reach or 0:.6g} 1/Å"
+            )
         floats = np.dtype(self.dtype)
         with jax.enable_x64(self.dtype == "float64"):
             arguments = [
                 jnp.asarray(getattr(graphs, name), kind)
-                for name, _, kind, _ in inputs(self.card.model, floats)
+                for name, _, kind, _ in inputs(self.card.model, floats, cells=cells)
             ]
-            names = [name for name, *_ in results(self.card.model, floats)]
+            names = [name for name, *_ in results(self.card.model, floats, cells=cells)]
             return Outputs(**dict(zip(names, self._call(*arguments), strict=True)))
 
     def _predict(
@@ -151,8 +164,10 @@ class ExportedModel:
             structure, self.card, charge, out_of_range, multiplicity=multiplicity, where=where
         )
         cutoff = self.card.model.message_passing.cutoff
-        shape = padded_shape(molecule, cutoff)
-        outputs = self.evaluate(pack([molecule], shape, reach=cutoff, dtype=np.dtype(self.dtype)))
+        reach = self.wave_reach or 0.0
+        shape = padded_shape(molecule, cutoff, reach)
+        batch = pack([molecule], shape, reach=cutoff, wave_reach=reach, dtype=np.dtype(self.dtype))
+        outputs = self.evaluate(batch)
         one = jax.tree.map(lambda leaf: leaf[0], jax.device_get(outputs))
         return Prediction.of(one, molecule, self.card)
 
@@ -188,6 +203,7 @@ def load_exported(path: str | PathLike[str], *, sha256: str | None = None) -> Ex
         card = from_table(Card, manifest["card"])
         dtype, platforms = manifest["dtype"], tuple(manifest["platforms"])
         attention, expected = manifest["attention"], manifest["program"]["sha256"]
+        wave_reach = float(manifest["wave_reach"]["value"]) if in_cells(card) else None
         _archive.require_digest(path, manifest, card)
     except (ConfigError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ExportError(f"{path}: {_archive.MANIFEST}: not as expected ({error!r})") from error
@@ -213,5 +229,6 @@ def load_exported(path: str | PathLike[str], *, sha256: str | None = None) -> Ex
         dtype=dtype,
         platforms=platforms,
         attention=attention,
+        wave_reach=wave_reach,
         _call=jax.jit(exported.call),
     )

@@ -19,7 +19,7 @@ from efa_zoo.base.errors import ExportError, InputError
 from efa_zoo.base.files import replacing
 from efa_zoo.interop.export import _archive
 from efa_zoo.interop.export._platforms import check_platforms
-from efa_zoo.interop.export._program import make_program, with_evaluation
+from efa_zoo.interop.export._program import in_cells, make_program, with_evaluation
 from efa_zoo.interop.export.loading import ExportedModel, load_exported
 from efa_zoo.models.checks import as_float_dtype
 from efa_zoo.models.energy import energy_and_forces
@@ -115,9 +115,11 @@ def export_model(
     with jax.enable_x64(wanted == np.float64):
         network = cast_floats(potential.network, wanted)
         evaluation = _evaluation(network, attention)
-        program = make_program(with_evaluation(network, evaluation), wanted, chosen)
+        cells = in_cells(potential.card)
+        program = make_program(with_evaluation(network, evaluation), wanted, chosen, cells)
         with replacing(path) as temporary:
-            _archive.write(temporary, program, potential.card, wanted, chosen, evaluation)
+            reach = network.wave_reach if cells else None
+            _archive.write(temporary, program, potential.card, wanted, chosen, evaluation, reach)
             energy_error, force_error = _compare(load_exported(temporary), network, path)
             content = temporary.read_bytes()
     return ExportReport(
@@ -151,11 +153,12 @@ def _compare(exported: ExportedModel, network: EnergyModel, path: Path) -> tuple
     Raises:
         ExportError: they are too large.
     """
-    batch = stack([_example(exported.card, atoms, exported.dtype) for atoms in (4, 12)])
+    reach = exported.wave_reach
+    batch = stack([_example(exported.card, atoms, exported.dtype, reach) for atoms in (4, 12)])
     expected = jax.jit(jax.vmap(lambda graph: energy_and_forces(network, graph)))(batch)
     errors = []
     found = exported.evaluate(batch)
-    for name in ("atomic_energies", "forces"):
+    for name in ("atomic_energies", "forces", *(() if reach is None else ("stress",))):
         given, right = (np.asarray(getattr(x, name), np.float64) for x in (found, expected))
         error = float(np.abs(given - right).max())
         allowed = _TOLERANCES[exported.dtype] * max(float(np.abs(right).max()), 1.0)
@@ -168,7 +171,7 @@ def _compare(exported: ExportedModel, network: EnergyModel, path: Path) -> tuple
     return errors[0], errors[1]
 
 
-def _example(card: Card, atoms: int, dtype: str) -> Graph:
+def _example(card: Card, atoms: int, dtype: str, wave_reach: float | None) -> Graph:
     """Atoms of the elements that the model knows, on a distorted lattice."""
     random = np.random.default_rng(atoms)
     elements = card.domain.elements if card.domain is not None else ("H",)
@@ -181,5 +184,7 @@ def _example(card: Card, atoms: int, dtype: str) -> Graph:
         card.model.message_passing.cutoff,
         atomic_dipoles=random.normal(size=(atoms, 3)) if card.model.dipole_embedding else None,
         multiplicity=3 - sum(numbers) % 2 if card.model.spin_embedding else None,
+        cell=None if wave_reach is None else 2.5 * side * np.eye(3),
+        wave_reach=wave_reach or 0.0,
         dtype=np.dtype(dtype),
     )

@@ -126,7 +126,7 @@ def _crystal(rng: np.random.Generator, phase: str) -> tuple[np.ndarray, np.ndarr
         basis, ions = np.array([[0, 0, 0], [0.5, 0.5, 0.5]]), np.array([SODIUM, CHLORINE])
     else:
         corners = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
-        basis = np.concatenate([corners, corners + [0.5, 0, 0]])
+        basis = np.concatenate([corners, corners + np.array([0.5, 0, 0])])
         ions = np.repeat([SODIUM, CHLORINE], 4)
     cells = np.stack(np.meshgrid(*map(np.arange, repeat), indexing="ij"), -1).reshape(-1, 3)
     places = (cells[:, None] + basis).reshape(-1, 3)

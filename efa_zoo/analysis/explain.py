@@ -145,7 +145,7 @@ def explain(
         The attention weights of every block.
 
     Raises:
-        InputError: the model has no attention, or the structure is invalid.
+        InputError: the model has no attention, or the structure is invalid or periodic.
         UnknownModelError, ConfigError, WeightsError: as for `efa_zoo.load`.
     """
     potential = load(model)
@@ -153,6 +153,11 @@ def explain(
     if not any(isinstance(layer, EuclideanFastAttention) for layer in layers):
         raise InputError(f"model: got {potential.card.name}, expected a model with attention")
     molecule = check_structure(structure, potential.card, charge, out_of_range)
+    if molecule.cell is not None:
+        raise InputError(
+            f"pbc: got {list(molecule.pbc)}, expected a structure without a cell, where every pair "
+            "of atoms has one distance"
+        )
     cutoff = potential.card.model.message_passing.cutoff
     with jax.enable_x64(True):
         network = cast(potential.network, np.float64)

@@ -66,7 +66,8 @@ def mean_errors(model: EnergyModel, batches: Iterator[Batch]) -> Errors:
 
     Returns:
         `energy_mae`, `energy_rmse` (eV), `force_mae`, `force_rmse` (eV/Å); `charge_…` (e) and
-        `dipole_…` (e·Å, per component) where there are labels and outputs.
+        `dipole_…` (e·Å, per component) and `stress_…` (eV/Å³, likewise) where there are labels
+        and outputs.
 
     Raises:
         DataError: there are no molecules.
@@ -78,7 +79,7 @@ def mean_errors(model: EnergyModel, batches: Iterator[Batch]) -> Errors:
     if not sums.get("molecules"):
         raise DataError("batches: got no molecules, expected at least one")
     errors: Errors = {}
-    for kind in ("energy", "force", "charge", "dipole"):
+    for kind in ("energy", "force", "charge", "dipole", "stress"):
         if count := sums.get(f"{kind}_count"):
             errors[f"{kind}_mae"] = sums[f"{kind}_absolute"] / count
             errors[f"{kind}_rmse"] = math.sqrt(sums[f"{kind}_squared"] / count)

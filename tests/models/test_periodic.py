@@ -180,7 +180,7 @@ def test_the_energy_is_continuous_while_the_cell_grows(system: System) -> None:
         assert listed.waves is not None
         counts.add(len(listed.waves))
         energies.append(float(system.outputs(listed.pad(6, 32, 96)).energy))
-    assert len(counts) > 5  # wave vectors entered on the way
+    assert len(counts) > 3  # wave vectors entered on the way
     # What a cubic through four neighbours leaves of the next point: smooth to rounding and step.
     rest = np.diff(energies, 4)
     assert np.abs(rest).max() < 1e-9

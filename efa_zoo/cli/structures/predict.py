@@ -119,6 +119,8 @@ def run(
     for failure in failures:
         print_(f"efa-zoo: skipped: {failure}", file=sys.stderr)
     units = {"energy": "eV", "forces": "eV/Å", "charge": "e", "charges": "e", "dipole": "e·Å"}
+    if any("stress" in entry for entry in entries):
+        units["stress"] = "eV/Å³"
     content = dump({"model": name, "units": units, "structures": entries})
     if output is not None and write_json:
         write_atomically(output, f"{content}\n".encode())
@@ -173,7 +175,7 @@ def _extxyz(path: Path | None) -> Generator[Callable[[Structure, Prediction], No
         def write_one(structure: Structure, prediction: Prediction) -> None:
             atoms = structure.atoms.copy()
             atoms.info["charge"] = prediction.charge
-            found = {"charges": prediction.charges, "dipole": prediction.dipole}
+            found = {name: getattr(prediction, name) for name in ("charges", "dipole", "stress")}
             atoms.calc = SinglePointCalculator(
                 atoms,
                 energy=prediction.energy,
@@ -195,7 +197,7 @@ def _entry(structure: Structure, prediction: Prediction) -> dict[str, Any]:
         "atomic_energies": prediction.atomic_energies.tolist(),
         "forces": prediction.forces.tolist(),
     }
-    for name in ("charges", "dipole"):
+    for name in ("charges", "dipole", "stress"):
         if (values := getattr(prediction, name)) is not None:
             entry[name] = values.tolist()
     return entry

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
+import numpy as np
 from ase import Atoms
+from ase.build import bulk
 from ase.io import read
 
-from efa_zoo.base.config import ModelConfig
+from efa_zoo.base.config import AttentionConfig, Coulomb, MessagePassingConfig, ModelConfig
 from efa_zoo.models.hub.cards import Card, DataSource, WeightsFile, write_results
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.potential import Potential
@@ -109,3 +112,46 @@ def read_all(file: Path | str) -> list[Atoms]:
     frames = read(file, index=":", format="extxyz")
     assert isinstance(frames, list)
     return frames
+
+
+def salt_potential(**options: Any) -> Potential:
+    """A model of Na and Cl in cells, with random weights, that is in no home."""
+    model = ModelConfig(
+        features=4,
+        iterations=1,
+        highest_atomic_number=17,
+        zero_output=False,
+        repulsion=True,
+        message_passing=MessagePassingConfig(cutoff=4.0, degree=0, num_radial=4),
+        attention=AttentionConfig(
+            kernel=Coulomb(widths=(1.5, 1.5)),
+            tolerance=1e-3,
+            query_key_features=2,
+            value_features=2,
+        ),
+    )
+    card = Card(
+        name="salt",
+        description="Small.",
+        model=dataclasses.replace(model, **options),
+        data=DataSource(name="none", level_of_theory="none"),
+        domain=Domain(
+            elements=("Na", "Cl"),
+            total_charges=(0,),
+            max_distance=20.0,
+            min_distance=1.0,
+            periodic_directions=(3,),
+        ),
+    )
+    return Potential(network=EnergyModel(card.model, key=jax.random.key(3)), card=card)
+
+
+def salt(seed: int = 1, repeat: tuple[int, int, int] = (1, 1, 1)) -> Atoms:
+    """Rock salt, shaken and sheared."""
+    atoms = bulk("NaCl", "rocksalt", a=5.7, cubic=True).repeat(repeat)
+    atoms.set_cell(
+        atoms.cell[:] @ np.array([[1, 0.02, 0], [0, 1.01, -0.03], [0.04, 0, 0.98]]),
+        scale_atoms=True,
+    )
+    atoms.rattle(0.08, seed=seed)
+    return atoms

@@ -12,6 +12,7 @@ from efa_zoo.base.errors import InputError, SimulationError
 from efa_zoo.models.checks import ignore_out_of_range
 from efa_zoo.simulation.config import THERMOSTAT_TIME, DynamicsConfig
 from efa_zoo.simulation.state import Limits, State
+from efa_zoo.structures.cells import check_cell
 from efa_zoo.structures.molecule import Molecule
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class AseEngine:
             forces=atoms.get_forces(apply_constraint=False),
             energy=float(atoms.get_potential_energy()),
             masses=atoms.get_masses(),
-            cell=np.asarray(atoms.cell) if atoms.pbc.any() else None,
+            cell=check_cell(np.asarray(atoms.cell), atoms.pbc)[0],
             stress=atoms.get_stress(apply_constraint=False) if atoms.pbc.all() else None,
         )
 

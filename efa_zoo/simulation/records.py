@@ -47,7 +47,7 @@ def at_state(atoms: Atoms, state: State) -> Atoms:
         A copy without calculator.
     """
     moved = atoms.copy()
-    if state.cell is not None:
+    if state.cell is not None and moved.pbc.all():  # else it never changes
         moved.set_cell(state.cell)
     moved.set_positions(state.positions, apply_constraint=False)
     moved.set_momenta(state.momenta, apply_constraint=False)

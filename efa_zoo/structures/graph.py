@@ -270,8 +270,8 @@ def pack(
         The batch with NumPy leaves.
 
     Raises:
-        InputError: a molecule does not fit the shape, only some have dipoles or multiplicities, or
-            some are periodic in other directions.
+        InputError: a molecule does not fit the shape, only some have dipoles or multiplicities,
+            some are periodic in other directions, or shifts of given neighbours do not fit.
     """
     options: dict[str, Any] = {"reach": reach, "wave_reach": wave_reach, "lists": lists}
     return Graph(**padded_leaves(molecules, shape, dtype=dtype, centered=centered, **options))

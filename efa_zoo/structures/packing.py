@@ -164,8 +164,8 @@ def padded_leaves(
                 raise InputError(f"shape: got {width} neighbours, expected at least {found.width}")
             neighbors[row, :size, : found.width] = found.indices
             mask[row, :size, : found.width] = found.mask
-            if shifts is not None and found.shifts is not None:
-                shifts[row, :size, : found.width] = found.shifts
+            if shifts is not None:
+                shifts[row, :size, : found.width] = _checked_shifts(found, molecule.pbc)
     if dense:
         neighbors, mask = all_pairs(numbers > 0)
     return {
@@ -180,6 +180,20 @@ def padded_leaves(
         "shifts": shifts,
         **_cells(molecules, shape, pbc, wave_reach, dtype),
     }
+
+
+def _checked_shifts(found: Neighbors, pbc: Pbc) -> np.ndarray:
+    """Shifts of the neighbours in a cell, which go along periodic directions only."""
+    if found.shifts is None or found.shifts.shape != (*found.indices.shape, 3):
+        came = None if found.shifts is None else found.shifts.shape
+        raise InputError(
+            f"shifts: got {came}, expected shape {(*found.indices.shape, 3)} in a cell"
+        )
+    if found.shifts[..., ~np.asarray(pbc)].any():
+        raise InputError(
+            f"shifts: got some along directions that are not periodic, pbc {list(pbc)}"
+        )
+    return found.shifts
 
 
 def _cells(

@@ -45,7 +45,7 @@ def test_the_coulomb_energy_is_that_of_the_madelung_constant() -> None:
     numbers, positions, cell = crystal()
     far = 30.0  # where nothing but Coulomb's law is left
     found = salt_label(
-        numbers, positions * far / 5.62, cell * far / 5.62, Sums(cutoff=60.0, switch=5.0)
+        numbers, positions * far / 5.62, cell * far / 5.62, Sums(cutoff=14.9, switch=5.0)
     )
     expected = -4 * COULOMB * 1.7475645946331822 / (far / 2)
     assert found.energy == pytest.approx(expected, rel=1e-9)
@@ -84,8 +84,8 @@ def test_other_cells_are_refused() -> None:
     numbers, positions, cell = crystal()
     with pytest.raises(DataError, match="expected 11 and 17"):
         salt_label(np.where(numbers == 11, 3, numbers), positions, cell)
-    with pytest.raises(DataError, match=r"charge of -3 e"):
-        salt_label(numbers[3:], positions[3:], cell)
+    with pytest.raises(DataError, match=r"charge of -1 e"):
+        salt_label(numbers[1:], positions[1:], cell)
 
 
 @pytest.mark.parametrize("phase", [ROCK_SALT, CAESIUM_CHLORIDE, MELT])

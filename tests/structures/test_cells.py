@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -154,6 +155,13 @@ def test_packing_refuses_what_does_not_fit() -> None:
         pack([inside], Shape(2, 8, 64), reach=3.0)
     with pytest.raises(InputError, match="shape: got 4 wave vectors, expected at least"):
         pack([inside], Shape(2, 8, 64, 4, ALL), reach=3.0, wave_reach=4.0)
+    lists = neighbor_matrix(positions(), 3.0, CELL, ALL)
+    for wrong in (lists._replace(shifts=None), lists._replace(shifts=lists.shifts[:, :1])):  # type: ignore[index]
+        with pytest.raises(InputError, match="shifts: got"):
+            pack([inside], Shape(1, 8, 64, 0, ALL), reach=3.0, lists=[wrong])
+    slab = dataclasses.replace(inside, pbc=(True, True, False))
+    with pytest.raises(InputError, match="along directions that are not periodic"):
+        pack([slab], Shape(1, 8, 64, 0, slab.pbc), reach=3.0, lists=[lists])
     batch = pack([inside], Shape(2, 8, 64, 64, ALL), reach=3.0, wave_reach=4.0)
     assert batch.cell is not None and batch.waves is not None
     np.testing.assert_allclose(np.linalg.det(batch.cell[1]), 1.0)  # padding can be inverted

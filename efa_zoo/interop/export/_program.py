@@ -57,7 +57,7 @@ def inputs(
 ) -> list[tuple[str, tuple[str, ...], str, str]]:
     """Name, shape, type and unit of every input of the program."""
     atoms, neighbors = ("molecules", "atoms"), ("molecules", "atoms", "neighbors")
-    arguments = [
+    arguments: list[tuple[str, tuple[str, ...], str, str]] = [
         ("atomic_numbers", atoms, "int32", "0 marks a padding atom"),
         ("positions", (*atoms, "3"), dtype.name, "Å"),
         ("neighbors", neighbors, "int32", "index of each neighbour; padding points to the atom"),

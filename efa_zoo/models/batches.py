@@ -22,6 +22,7 @@ def plan_batches(
     sizes: Mapping[int, tuple[int, int]],
     compiled: Collection[Shape] = (),
     evaluation: Callable[[int], object] = lambda atoms: None,
+    devices: int = 1,
 ) -> list[tuple[Shape, list[int]]]:
     """Sort molecules into batches of few shapes.
 
@@ -33,6 +34,7 @@ def plan_batches(
         sizes: padded numbers of atoms and neighbours of each molecule by its number.
         compiled: shapes that cost no compilation.
         evaluation: how attention is evaluated for a padded number of atoms.
+        devices: number of devices, each of which takes the same number of molecules of a batch.
 
     Returns:
         Shapes and numbers of the molecules, smallest first; every molecule is in one batch.
@@ -56,7 +58,8 @@ def plan_batches(
                 groups[best] += groups.pop(size)
     batches = []
     for size, members in sorted(groups.items()):
-        shape = free.get(size) or Shape(_molecules_at_once(len(members), size[0]), *size)
+        each = _molecules_at_once(-(-len(members) // devices), size[0])
+        shape = free.get(size) or Shape(devices * each, *size)
         batches += [
             (shape, members[start : start + shape.molecules])
             for start in range(0, len(members), shape.molecules)

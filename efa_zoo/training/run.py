@@ -21,6 +21,8 @@ from efa_zoo.base.files import write_atomically
 from efa_zoo.models.hub.cards import Card, WeightsFile, write_results
 from efa_zoo.models.hub.registry import find
 from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.models.parallel.devices import Devices, device_mesh
+from efa_zoo.models.parallel.processes import is_first, wait_for_all
 from efa_zoo.models.weights import named_arrays, save_weights
 from efa_zoo.structures.distances import farthest
 from efa_zoo.structures.domain import Domain
@@ -45,6 +47,7 @@ def train(
     resume: bool = False,
     data_dir: str | os.PathLike[str] | None = None,
     loader: Literal["numpy", "tensorflow"] = "numpy",
+    devices: Devices = 1,
     publish: bool = False,
 ) -> Path:
     """Train a model by the recipe in its zoo file.
@@ -59,16 +62,20 @@ def train(
         data_dir: where data sets lie.
         loader: "tensorflow" streams through tf.data; "numpy" holds the batches in memory. The
             batches are the same.
+        devices: number of devices of each process to deal the molecules of a batch to, or "all";
+            `join_processes` makes several processes one. Batches and their order do not depend on
+            it, and a run may go on with another number.
         publish: also write weights and results beside the zoo file, into the zoo itself.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: the zoo file is not valid or has no recipe.
+        ConfigError: the zoo file is not valid or has no recipe, or there are not so many devices.
         DataError: the data set is missing or cannot be read, or has an element that the network
             has no place for.
         TrainingError: the folder holds a run and `resume` is False, or the loss is not finite.
+        ProcessLost: another process ended.
     """
     files = find(name_or_path)
     card = Card.from_toml(files.zoo_file)
@@ -94,6 +101,7 @@ def train(
     from data_pipelines.labels.energies import fit_reference_energies
 
     config = card.training
+    mesh = device_mesh(devices)
     neighborhoods = Neighborhoods(card.model.message_passing.cutoff)
     structures = load_split(card.data.name, "train", data_dir=data_dir)
     held_back = load_split(card.data.name, "validation", data_dir=data_dir)
@@ -117,7 +125,12 @@ def train(
 
     network = EnergyModel(card.model, key=jax.random.key(config.seed))
     chosen = repeat_isolated(structures, config.isolated_share)
-    network, _ = fit(network, config, source(chosen, True), source(held_back, False), directory)
+    network, _ = fit(
+        network, config, source(chosen, True), source(held_back, False), directory, mesh=mesh
+    )
+    if not is_first():
+        wait_for_all("the model is written")
+        return directory
 
     zoo_file = directory / f"{card.name}.toml"
     weights = directory / f"{card.name}.safetensors"
@@ -132,12 +145,13 @@ def train(
         ),
         domain=covered_domain(structures, spin=card.model.spin_embedding),
         reference_energies={symbol(z): energy for z, energy in references.items()},
-        cost=training_cost(directory),
+        cost=training_cost(directory, mesh.size),
     )
     write_results(zoo_file, metrics=evaluate(directory, data_dir=data_dir).to_dict())
     if publish:
         write_atomically(files.weights, weights.read_bytes())
         write_atomically(files.zoo_file, zoo_file.read_bytes())
+    wait_for_all("the model is written")
     return directory
 
 
@@ -234,14 +248,15 @@ def covered_domain(structures: Sequence[Structure], *, spin: bool = False) -> Do
     )
 
 
-def training_cost(directory: Path) -> dict[str, float | int | str]:
+def training_cost(directory: Path, devices: int = 1) -> dict[str, float | int | str]:
     """What a run took.
 
     Args:
         directory: of a run with at least one validation.
+        devices: how many it took.
 
     Returns:
-        Steps, seconds and device.
+        Steps, seconds and device, and the number of devices if there are several.
     """
     with (directory / "log.csv").open(newline="", encoding="utf-8") as file:
         last = list(csv.DictReader(file))[-1]
@@ -250,4 +265,5 @@ def training_cost(directory: Path) -> dict[str, float | int | str]:
         "steps": int(last["step"]),
         "seconds": round(float(last["seconds"])),
         "device": f"{os.cpu_count()} CPU cores" if device.platform == "cpu" else device.device_kind,
+        **({"devices": devices} if devices > 1 else {}),
     }

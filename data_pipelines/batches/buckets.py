@@ -108,11 +108,34 @@ def choose_buckets(
     """
     if not structures:
         raise DataError("structures: got none, expected at least one to choose buckets")
+    atoms = np.array([len(s.atomic_numbers) for s in structures])
+    return buckets_for(atoms, neighborhoods.widths(structures), batch_size, max_buckets)
+
+
+@contract
+def buckets_for(
+    atoms: Int[np.ndarray, " structures"],
+    widths: Int[np.ndarray, " structures"],
+    batch_size: int,
+    max_buckets: int = 4,
+) -> tuple[Shape, ...]:
+    """Choose shapes for structures of known sizes, as `choose_buckets` does.
+
+    Args:
+        atoms: Numbers of atoms.
+        widths: Largest numbers of neighbours.
+        batch_size: Molecules in a batch.
+        max_buckets: Largest number of shapes.
+
+    Returns:
+        The buckets, by ascending number of atoms.
+
+    Raises:
+        DataError: If a number is below 1.
+    """
     for name, value in (("batch_size", batch_size), ("max_buckets", max_buckets)):
         if value < 1:
             raise DataError(f"{name}: got {value}, expected at least 1")
-    atoms = np.array([len(s.atomic_numbers) for s in structures])
-    widths = neighborhoods.widths(structures)
     buckets: list[Shape] = []
     for size in _best_sizes(atoms, max_buckets):
         width = int(widths[atoms <= size].max())
@@ -147,6 +170,40 @@ def _best_sizes(atoms: Int[np.ndarray, " structures"], count: int) -> list[int]:
             for i in range(1, len(sizes) + 1)
         ]
     return best[-1][1]
+
+
+@contract
+def padding_report(
+    assignment: Int[np.ndarray, " structures"],
+    buckets: Sequence[Shape],
+    atoms: Int[np.ndarray, " structures"],
+    pairs: Int[np.ndarray, " structures"],
+) -> PaddingReport:
+    """Tell how well an epoch fills its shapes.
+
+    Args:
+        assignment: Bucket of each structure.
+        buckets: The buckets.
+        atoms: Numbers of atoms.
+        pairs: Numbers of pairs of neighbours.
+
+    Returns:
+        Shapes and fill ratios.
+    """
+    uses: list[BucketUse] = []
+    for number, bucket in enumerate(buckets):
+        inside = assignment == number
+        molecules = int(inside.sum())
+        uses.append(
+            BucketUse(
+                bucket=bucket,
+                batches=-(-molecules // bucket.molecules),
+                molecules=molecules,
+                atoms=int(atoms[inside].sum()),
+                neighbors=int(pairs[inside].sum()),
+            )
+        )
+    return PaddingReport(tuple(uses))
 
 
 @contract

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import numpy as np
@@ -28,7 +28,7 @@ from efa_zoo.training.checkpoints import Errors, Progress
 from efa_zoo.training.loss import batch_errors
 from efa_zoo.training.step import TrainingState, initial_state, training_step
 
-__all__ = ["BatchSource", "Errors", "Reminder", "fit", "mean_errors"]
+__all__ = ["BatchSource", "Errors", "RandomAccess", "Reminder", "fit", "mean_errors"]
 
 #: Steps between two looks at the losses; a look waits for the device.
 _CHECK_INTERVAL = 100
@@ -39,6 +39,15 @@ class BatchSource(Protocol):
 
     def __call__(self, epoch: int) -> Iterator[Batch]:
         """Give out the batches of epoch `epoch`, counted from 0."""
+        ...
+
+
+@runtime_checkable
+class RandomAccess(Protocol):
+    """A source of batches that need not give out those before where a run goes on."""
+
+    def start_at(self, epoch: int, batch: int) -> Iterator[Batch]:
+        """Give out the batches of an epoch from batch number `batch` on."""
         ...
 
 
@@ -186,10 +195,8 @@ def _fit(
     with _progress_bar(config.steps, progress.step) as bar:
         for epoch in itertools.count(progress.epoch):
             skip = progress.batch if epoch == progress.epoch else 0
-            number = -1
-            for number, batch in enumerate(training(epoch)):
-                if number < skip:
-                    continue
+            number = skip - 1
+            for number, batch in _numbered(training, epoch, skip):
                 if progress.finished:
                     break
                 state, loss = training_step(place(batch, mesh), state, config, mesh)
@@ -218,6 +225,13 @@ def _fit(
             if number < 0:
                 raise DataError(f"training: got no batches in epoch {epoch}, expected at least one")
     return progress.best_weights(model), progress.best
+
+
+def _numbered(source: BatchSource, epoch: int, start: int) -> Iterator[tuple[int, Batch]]:
+    """Batches of an epoch from one on, with their numbers."""
+    if isinstance(source, RandomAccess):
+        return enumerate(source.start_at(epoch, start), start)
+    return itertools.islice(enumerate(source(epoch)), start, None)
 
 
 class _Loss(NamedTuple):

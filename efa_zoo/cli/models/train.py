@@ -22,8 +22,8 @@ def run(
     resume: Annotated[bool, flag("go on from the last checkpoint in the folder")] = False,
     data_dir: DataDir = None,
     loader: Annotated[
-        Literal["numpy", "tensorflow"],
-        arg(help="hold the batches in memory, or stream them through tf.data"),
+        Literal["numpy", "tensorflow", "grain"],
+        arg(help="hold batches in memory, or structures (tf.data), or neither (Grain)"),
     ] = "numpy",
     devices: DeviceCount = 1,
     processes: Annotated[

@@ -16,6 +16,8 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
+from data_pipelines._beam import Beam
+from data_pipelines._workers import on_beam
 from data_pipelines.location import data_directory
 from data_pipelines.stored import StoredStructures, quiet_absl
 from data_pipelines.structure import Structure
@@ -49,6 +51,7 @@ def build(
     config: str = DEFAULT_CONFIG,
     seed: int | None = None,
     workers: int | None = None,
+    beam: Beam | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Build a data set, or find it already built.
@@ -59,6 +62,8 @@ def build(
         config: Name of the configuration, such as `full` or `tiny`, where `name` does not say it.
         seed: Other than the config's; the result is stored as `<config>_seed<seed>`.
         workers: Worker processes, None for one per available core. Does not change the data.
+        beam: Where Apache Beam runs what takes long, instead of worker processes on this machine.
+            Does not change the data either.
         overwrite: Build again if the data set is there already.
 
     Returns:
@@ -85,9 +90,10 @@ def build(
         settings = dataclasses.replace(chosen.settings, seed=seed)
         chosen = dataclasses.replace(chosen, name=f"{config}_seed{seed}", settings=settings)
 
-    return prepare(
-        builder_class, chosen, data_directory(data_dir), overwrite=overwrite, workers=workers
-    )
+    with on_beam(beam):
+        return prepare(
+            builder_class, chosen, data_directory(data_dir), overwrite=overwrite, workers=workers
+        )
 
 
 def prepare(

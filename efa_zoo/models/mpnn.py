@@ -24,6 +24,7 @@ from efa_zoo.nn.message_passing import MessagePass
 from efa_zoo.nn.pairs import PairBasis, pair_basis
 from efa_zoo.nn.repulsion import screened_repulsion
 from efa_zoo.nn.tensor_dense import TensorDense
+from efa_zoo.ops.sharding import sum_over_shards
 from efa_zoo.structures.graph import Graph, check_graph
 
 __all__ = ["EnergyModel", "Interaction"]
@@ -377,12 +378,13 @@ class EnergyModel(eqx.Module):
         charges = charges + self.element_charges[jnp.asarray(graph.atomic_numbers)]
         charges = distribute(charges, jnp.asarray(graph.total_charge), mask)
         positions = jnp.where(mask[:, None], jnp.asarray(graph.positions), 0)
-        count = jnp.maximum(jnp.sum(mask), 1).astype(positions.dtype)
-        dipole = charges @ (positions - jnp.sum(positions, axis=0) / count)
+        count = jnp.maximum(sum_over_shards(jnp.sum(mask)), 1).astype(positions.dtype)
+        center = sum_over_shards(jnp.sum(positions, axis=0)) / count
+        dipole = charges @ (positions - center)
         if self.dipole_readout is not None:
             vectors = before[:, 0, 1:4, :] @ self.dipole_readout
             dipole = dipole + jnp.sum(jnp.where(mask[:, None], vectors, 0), axis=0)
-        return charges, dipole
+        return charges, sum_over_shards(dipole)
 
 
 def _attention_irreps(irreps: Irreps, config: ModelConfig, last: bool) -> Irreps:

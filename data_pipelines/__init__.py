@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from data_pipelines._beam import Beam
     from data_pipelines.builders.structures import add_file
     from data_pipelines.datasets import BUILDERS, build, load_split, metadata
     from data_pipelines.files.options import FileOptions
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUILDERS",
+    "Beam",
     "FileOptions",
     "SplitOptions",
     "Structure",
@@ -32,6 +34,7 @@ __all__ = [
 
 _HOMES = {
     "BUILDERS": "data_pipelines.datasets",
+    "Beam": "data_pipelines._beam",
     "FileOptions": "data_pipelines.files.options",
     "SplitOptions": "data_pipelines.splitting",
     "Structure": "data_pipelines.structure",

@@ -15,12 +15,14 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from data_pipelines._beam import Beam, run_on_beam
 from data_pipelines._progress import progress
 from efa_zoo.base.errors import DataError
 
@@ -60,6 +62,23 @@ class WorkerError(DataError):
     """A worker could not start, or its function raised an exception it should not have."""
 
 
+_beam: ContextVar[Beam | None] = ContextVar("beam", default=None)
+
+
+@contextlib.contextmanager
+def on_beam(beam: Beam | None) -> Generator[None]:
+    """Run tasks inside on Beam instead of in worker processes.
+
+    Args:
+        beam: Where and how; None changes nothing.
+    """
+    token = _beam.set(beam)
+    try:
+        yield
+    finally:
+        _beam.reset(token)
+
+
 def run_tasks(
     function: str, tasks: Iterable[Any], *, workers: int, time_limit: float
 ) -> Iterator[tuple[int, Any]]:
@@ -79,6 +98,9 @@ def run_tasks(
     Raises:
         WorkerError: If a worker does not start, or the function raises.
     """
+    if (beam := _beam.get()) is not None:
+        yield from run_on_beam(beam, function, list(tasks), time_limit)
+        return
     numbered = enumerate(tasks)
     crew = [_Worker(function) for _ in range(workers)]
     try:

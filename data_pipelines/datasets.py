@@ -16,8 +16,10 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.files.storage import from_example
+from data_pipelines._beam import Beam
+from data_pipelines._workers import on_beam
 from data_pipelines.location import data_directory
+from data_pipelines.stored import StoredStructures, quiet_absl
 from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError
 from efa_zoo.base.files import FolderInUse, locked
@@ -50,6 +52,7 @@ def build(
     config: str = DEFAULT_CONFIG,
     seed: int | None = None,
     workers: int | None = None,
+    beam: Beam | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Build a data set, or find it already built.
@@ -60,6 +63,8 @@ def build(
         config: Name of the configuration, such as `full` or `tiny`, where `name` does not say it.
         seed: Other than the config's; the result is stored as `<config>_seed<seed>`.
         workers: Worker processes, None for one per available core. Does not change the data.
+        beam: Where Apache Beam runs what takes long, instead of worker processes on this machine.
+            Does not change the data either.
         overwrite: Build again if the data set is there already.
 
     Returns:
@@ -86,9 +91,10 @@ def build(
         settings = dataclasses.replace(chosen.settings, seed=seed)
         chosen = dataclasses.replace(chosen, name=f"{config}_seed{seed}", settings=settings)
 
-    return prepare(
-        builder_class, chosen, data_directory(data_dir), overwrite=overwrite, workers=workers
-    )
+    with on_beam(beam):
+        return prepare(
+            builder_class, chosen, data_directory(data_dir), overwrite=overwrite, workers=workers
+        )
 
 
 def prepare(
@@ -115,7 +121,7 @@ def prepare(
     # TFDS has one process-wide bar and prints its own messages; the labels' progress is shown here.
     tfds.disable_progress_bar()
     try:
-        with _quiet_absl(), contextlib.redirect_stdout(io.StringIO()):
+        with quiet_absl(), contextlib.redirect_stdout(io.StringIO()):
             builder = builder_class(
                 config=config, data_dir=str(root), file_format=_FILE_FORMAT, **options
             )
@@ -149,20 +155,6 @@ def _alone(place: Path) -> Generator[None]:
         with contextlib.suppress(OSError):  # folders that hold something stay
             for folder in made:
                 folder.rmdir()
-
-
-@contextlib.contextmanager
-def _quiet_absl() -> Generator[None]:
-    """Keep absl, through which TFDS logs, to errors, and from configuring the root logger."""
-    absl_logger, root = logging.getLogger("absl"), logging.getLogger()
-    level, guard = absl_logger.level, logging.NullHandler()
-    absl_logger.setLevel(logging.ERROR)
-    root.addHandler(guard)
-    try:
-        yield
-    finally:
-        root.removeHandler(guard)
-        absl_logger.setLevel(level)
 
 
 def _split(name: str, config: str) -> tuple[str, str]:
@@ -208,17 +200,38 @@ def load_split(
     Raises:
         DataError: If the data set was not built, has no such split or cannot be read.
     """
-    directory = _find(name, data_dir, config)
+    return list(open_split(name, split, data_dir=data_dir, config=config))
+
+
+def open_split(
+    name: str,
+    split: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    config: str = DEFAULT_CONFIG,
+) -> StoredStructures:
+    """Find one split of a built data set, to read its structures one by one.
+
+    Args:
+        name: As of `load_split`.
+        split: As of `load_split`.
+        data_dir: As of `load_split`.
+        config: As of `load_split`.
+
+    Returns:
+        The structures, in the order they are stored.
+
+    Raises:
+        DataError: If the data set was not built or has no such split.
+    """
+    stored = StoredStructures(str(_find(name, data_dir, config)), split)
     try:
-        import tensorflow_datasets as tfds
+        len(stored)
     except ModuleNotFoundError as error:
         raise DataError(_missing(name, error.name)) from error
-    with _quiet_absl():
-        builder: Any = tfds.builder_from_directory(str(directory))
-        if split not in builder.info.splits:
-            known = list(builder.info.splits)
-            raise DataError(f"split of {name}: got {split!r}, expected one of {known}")
-        return [from_example(example) for example in builder.as_data_source(split)]
+    except DataError as error:
+        raise DataError(str(error).replace("split:", f"split of {name}:", 1)) from None
+    return stored
 
 
 def metadata(

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Float64, Int
 
-from data_pipelines.batches.buckets import BucketUse, PaddingReport, assign_buckets
+from data_pipelines.batches.buckets import PaddingReport, assign_buckets, padding_report
 from data_pipelines.batches.neighborhoods import Neighborhoods
 from data_pipelines.labels.energies import relative_energies
 from data_pipelines.structure import Structure
@@ -199,20 +199,7 @@ class BatchPlan:
     def report(self) -> PaddingReport:
         """Shapes and fill ratios over an epoch that takes all structures."""
         pairs = np.array([self.neighborhoods(s).mask.sum() for s in self.structures])
-        uses: list[BucketUse] = []
-        for number, bucket in enumerate(self.buckets):
-            inside = self.assignment == number
-            molecules = int(inside.sum())
-            uses.append(
-                BucketUse(
-                    bucket=bucket,
-                    batches=-(-molecules // bucket.molecules),
-                    molecules=molecules,
-                    atoms=int(self._atoms[inside].sum()),
-                    neighbors=int(pairs[inside].sum()),
-                )
-            )
-        return PaddingReport(tuple(uses))
+        return padding_report(self.assignment, self.buckets, self._atoms, pairs)
 
     @property
     def _atoms(self) -> Int[np.ndarray, " structures"]:

@@ -109,19 +109,51 @@ def choose_buckets(
     """
     if not structures:
         raise DataError("structures: got none, expected at least one to choose buckets")
-    for name, value in (("batch_size", batch_size), ("max_buckets", max_buckets)):
-        if value < 1:
-            raise DataError(f"{name}: got {value}, expected at least 1")
     buckets: list[Shape] = []
     for pbc in sorted({s.pbc for s in structures}):
         alike = [s for s in structures if s.pbc == pbc]
         atoms = np.array([len(s.atomic_numbers) for s in alike])
         widths, waves = neighborhoods.widths(alike), neighborhoods.waves(alike)
-        for size in _best_sizes(atoms, max_buckets):
-            width, count = (int(x[atoms <= size].max()) for x in (widths, waves))
-            rounded, count = (-(-x // _WIDTH_STEP) * _WIDTH_STEP for x in (width, count))
-            width = rounded if any(pbc) else max(1, min(rounded, size - 1))
-            buckets.append(Shape(batch_size, size, width, count, pbc))
+        buckets += buckets_for(atoms, widths, batch_size, max_buckets, waves=waves, pbc=pbc)
+    return tuple(buckets)
+
+
+@contract
+def buckets_for(
+    atoms: Int[np.ndarray, " structures"],
+    widths: Int[np.ndarray, " structures"],
+    batch_size: int,
+    max_buckets: int = 4,
+    *,
+    waves: Int[np.ndarray, " structures"] | None = None,
+    pbc: Pbc = OPEN,
+) -> tuple[Shape, ...]:
+    """Choose shapes for structures of known sizes and one periodicity, as `choose_buckets` does.
+
+    Args:
+        atoms: Numbers of atoms.
+        widths: Largest numbers of neighbours.
+        batch_size: Molecules in a batch.
+        max_buckets: Largest number of shapes.
+        waves: Numbers of wave vectors; None where there are none.
+        pbc: Periodic directions.
+
+    Returns:
+        The buckets, by ascending number of atoms.
+
+    Raises:
+        DataError: If a number is below 1.
+    """
+    for name, value in (("batch_size", batch_size), ("max_buckets", max_buckets)):
+        if value < 1:
+            raise DataError(f"{name}: got {value}, expected at least 1")
+    waves = np.zeros_like(atoms) if waves is None else waves
+    buckets: list[Shape] = []
+    for size in _best_sizes(atoms, max_buckets):
+        width, count = (int(x[atoms <= size].max()) for x in (widths, waves))
+        rounded, count = (-(-x // _WIDTH_STEP) * _WIDTH_STEP for x in (width, count))
+        width = rounded if any(pbc) else max(1, min(rounded, size - 1))
+        buckets.append(Shape(batch_size, size, width, count, pbc))
     return tuple(buckets)
 
 
@@ -151,6 +183,40 @@ def _best_sizes(atoms: Int[np.ndarray, " structures"], count: int) -> list[int]:
             for i in range(1, len(sizes) + 1)
         ]
     return best[-1][1]
+
+
+@contract
+def padding_report(
+    assignment: Int[np.ndarray, " structures"],
+    buckets: Sequence[Shape],
+    atoms: Int[np.ndarray, " structures"],
+    pairs: Int[np.ndarray, " structures"],
+) -> PaddingReport:
+    """Tell how well an epoch fills its shapes.
+
+    Args:
+        assignment: Bucket of each structure.
+        buckets: The buckets.
+        atoms: Numbers of atoms.
+        pairs: Numbers of pairs of neighbours.
+
+    Returns:
+        Shapes and fill ratios.
+    """
+    uses: list[BucketUse] = []
+    for number, bucket in enumerate(buckets):
+        inside = assignment == number
+        molecules = int(inside.sum())
+        uses.append(
+            BucketUse(
+                bucket=bucket,
+                batches=-(-molecules // bucket.molecules),
+                molecules=molecules,
+                atoms=int(atoms[inside].sum()),
+                neighbors=int(pairs[inside].sum()),
+            )
+        )
+    return PaddingReport(tuple(uses))
 
 
 @contract

@@ -32,8 +32,26 @@ def fit_reference_energies(structures: Sequence[Structure]) -> dict[int, float]:
     if not structures:
         raise DataError("structures: got none, expected at least one to fit reference energies")
     elements = sorted(_elements(structures))
-    compositions = _compositions(structures, elements)
     energies = np.array([s.energy for s in structures])
+    return fit_to_compositions(elements, compositions_of(structures, elements), energies)
+
+
+@contract
+def fit_to_compositions(
+    elements: Sequence[int],
+    compositions: Float64[np.ndarray, "structures elements"],
+    energies: Float64[np.ndarray, " structures"],
+) -> dict[int, float]:
+    """Fit one energy per element, as `fit_reference_energies` does.
+
+    Args:
+        elements: Atomic numbers in ascending order.
+        compositions: Number of atoms of each element.
+        energies: Total energies in eV.
+
+    Returns:
+        Energies in eV by atomic number.
+    """
     mean = energies.sum() / compositions.sum()
     rest = energies - compositions.sum(axis=1) * mean
     solution, *_ = np.linalg.lstsq(compositions, rest, rcond=1e-10)
@@ -62,7 +80,7 @@ def extend_reference_energies(
     known = {**reference_energies, **dict.fromkeys(new, 0.0)}
     if new:
         rest = relative_energies(structures, known) - network_energies
-        fitted, *_ = np.linalg.lstsq(_compositions(structures, new), rest, rcond=1e-10)
+        fitted, *_ = np.linalg.lstsq(compositions_of(structures, new), rest, rcond=1e-10)
         known |= {z: float(energy) for z, energy in zip(new, fitted, strict=True)}
     return dict(sorted(known.items()))
 
@@ -102,7 +120,7 @@ def refit_reference_energies(
         raise DataError("structures: got none, expected at least one to fit reference energies")
     elements = sorted(_elements(structures))
     rest = relative_energies(structures, reference_energies) - network_energies
-    left, sizes, right = np.linalg.svd(_compositions(structures, elements), full_matrices=False)
+    left, sizes, right = np.linalg.svd(compositions_of(structures, elements), full_matrices=False)
     left, right = left[:, sizes > 1e-10 * sizes[0]], right[sizes > 1e-10 * sizes[0]]
     sizes = sizes[: len(right)]
     explained = left.T @ rest
@@ -167,9 +185,17 @@ def _elements(structures: Sequence[Structure]) -> set[int]:
     return {int(z) for s in structures for z in np.unique(s.atomic_numbers)}
 
 
-def _compositions(
+def compositions_of(
     structures: Sequence[Structure], elements: Sequence[int]
 ) -> Float64[np.ndarray, "structures elements"]:
-    """Number of atoms of each element."""
+    """Count the atoms of each element.
+
+    Args:
+        structures: The structures.
+        elements: Atomic numbers.
+
+    Returns:
+        Number of atoms of each element.
+    """
     counts = [[np.count_nonzero(s.atomic_numbers == z) for z in elements] for s in structures]
     return np.array(counts, np.float64).reshape(len(structures), len(elements))

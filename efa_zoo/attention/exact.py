@@ -10,6 +10,7 @@ from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import InputError
 from efa_zoo.ops.chunks import chunk_size, map_chunks
 from efa_zoo.ops.harmonics import solid_harmonics
+from efa_zoo.ops.sharding import all_atoms
 
 __all__ = ["attend_exact"]
 
@@ -54,12 +55,14 @@ def attend_exact(
         )
     if atom_mask is not None:
         value = jnp.where(atom_mask[:, None], value, 0)
+    own = positions
+    key, value, positions = (all_atoms(x) for x in (key, value, positions))
 
     def attend(rows: tuple[Array, Array]) -> Array:
         return _attend_rows(*rows, key, value, positions, kernel, degree)
 
     size = chunk_size(query.shape[0], positions.shape[0] * kernel.size, _CHUNK_OF_PHASES)
-    return map_chunks(attend, (query, positions), size)
+    return map_chunks(attend, (query, own), size)
 
 
 #: Pairs of atoms times frequencies of a chunk.

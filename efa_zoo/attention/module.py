@@ -32,6 +32,7 @@ from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import ConfigError
 from efa_zoo.nn.coupling import Irreps, repeat_degrees
 from efa_zoo.nn.dense import Dense, activation, change_irreps
+from efa_zoo.ops.sharding import atom_shards
 
 __all__ = ["EuclideanFastAttention"]
 
@@ -329,7 +330,7 @@ class EuclideanFastAttention(eqx.Module):
         # Accelerators would round the factors of float32 products, and lose the symmetry.
         with jax.default_matmul_precision("highest"):
             if evaluation is None:
-                evaluation = self.evaluation_for(features.shape[0])
+                evaluation = self.evaluation_for(features.shape[0] * atom_shards())
             query, key, value = self.query_key_value(features)
             flat = value.reshape(value.shape[0], -1)
             kernel = self.kernel(features.dtype)

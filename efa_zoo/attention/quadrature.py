@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 from efa_zoo.attention.rotary import rotary_phases, rotate_features
 from efa_zoo.base.contracts import contract
 from efa_zoo.ops.chunks import chunk_size, map_chunks, sum_chunks
+from efa_zoo.ops.sharding import sum_over_shards
 from efa_zoo.ops.trigonometry import sine_and_cosine
 
 __all__ = ["attend_along", "attend_quadrature", "attend_wave_vectors"]
@@ -139,8 +140,9 @@ def _attend(
     mask = jnp.ones(atoms, bool) if atom_mask is None else atom_mask
     value = jnp.where(mask[:, None], value, 0)
     # Only differences of positions matter; small angles keep float32 accurate.
-    count = jnp.maximum(jnp.sum(mask), 1).astype(positions.dtype)
-    positions = positions - jnp.sum(jnp.where(mask[:, None], positions, 0), axis=0) / count
+    count = jnp.maximum(sum_over_shards(jnp.sum(mask)), 1).astype(positions.dtype)
+    center = sum_over_shards(jnp.sum(jnp.where(mask[:, None], positions, 0), axis=0)) / count
+    positions = positions - center
 
     with_odd = bool(odd.any())
     with_even = bool(even.any()) or not with_odd
@@ -173,7 +175,8 @@ def _attend(
                 attended.append(_over_grid(_scaled(turned, cosine), -sines, odd))
             return sum(attended[1:], start=attended[0])
 
-        sines, cosines = sum_chunks(keys_values, (key, value, positions), chunk)
+        sums = sum_chunks(keys_values, (key, value, positions), chunk)
+        sines, cosines = (sum_over_shards(x) for x in sums)
         return map_chunks(queried, (query * size**-0.5, positions), chunk)
 
     grid = (

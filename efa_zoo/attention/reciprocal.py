@@ -29,6 +29,7 @@ from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import ConfigError, InputError
 from efa_zoo.ops.chunks import chunk_size, map_chunks, sum_chunks
 from efa_zoo.ops.harmonics import spherical_harmonics
+from efa_zoo.ops.sharding import sum_over_shards
 from efa_zoo.ops.trigonometry import sine_and_cosine
 from efa_zoo.structures.graph import Graph
 
@@ -186,7 +187,7 @@ def attend_reciprocal(
     def attend(waves: tuple[Array, list[Array], Array]) -> Array:
         turns, weights, harmonics = waves
         sine, cosine = sine_and_cosine(2 * math.pi * turns)
-        sums = [(x @ products).reshape(-1, size, values) for x in (cosine, sine)]
+        sums = [sum_over_shards(x @ products).reshape(-1, size, values) for x in (cosine, sine)]
 
         def queried(rows: tuple[Array, Array, list[Array]]) -> Array:
             sine, cosine, queries = rows

@@ -8,6 +8,7 @@ __all__ = [
     "EFAZooError",
     "ExportError",
     "InputError",
+    "ProcessLost",
     "SimulationError",
     "TrainingError",
     "UnknownModelError",
@@ -41,6 +42,10 @@ class ExportError(EFAZooError, RuntimeError):
 
 class TrainingError(EFAZooError, RuntimeError):
     """Training cannot go on, for example because the loss is not finite."""
+
+
+class ProcessLost(EFAZooError, RuntimeError):
+    """One of several processes that computed together has ended."""
 
 
 class SimulationError(EFAZooError, RuntimeError):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -29,6 +29,7 @@ __all__ = [
     "EXAMPLE_PREFIX",
     "Charge",
     "DataDir",
+    "DeviceCount",
     "Json",
     "Name",
     "Reading",
@@ -80,6 +81,9 @@ Charge = Annotated[
 Multiplicity = Annotated[
     int | None,
     optional("INT", "2S + 1 of every structure; default: spin= in the file, else the lowest"),
+]
+DeviceCount = Annotated[
+    int | Literal["all"], arg(metavar="INT|all", help="devices to share the work, of each process")
 ]
 WarnOutOfRange = Annotated[bool, flag("only warn about structures outside what the model knows")]
 

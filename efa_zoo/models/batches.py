@@ -22,6 +22,7 @@ def plan_batches(
     sizes: Mapping[int, tuple[Any, ...]],
     compiled: Collection[Shape] = (),
     evaluation: Callable[[int], object] = lambda atoms: None,
+    devices: int = 1,
 ) -> list[tuple[Shape, list[int]]]:
     """Sort molecules into batches of few shapes.
 
@@ -34,6 +35,7 @@ def plan_batches(
             periodic one that of wave vectors and the periodic directions: a `Shape` but its first.
         compiled: shapes that cost no compilation.
         evaluation: how attention is evaluated for a padded number of atoms.
+        devices: number of devices, each of which takes the same number of molecules of a batch.
 
     Returns:
         Shapes and numbers of the molecules, smallest first; every molecule is in one batch.
@@ -56,8 +58,8 @@ def plan_batches(
                 groups[best] += groups.pop(size)
     batches = []
     for size, members in sorted(groups.items()):
-        count = _molecules_at_once(len(members), size.atoms)
-        shape = free.get(size) or size._replace(molecules=count)
+        each = _molecules_at_once(-(-len(members) // devices), size.atoms)
+        shape = free.get(size) or size._replace(molecules=devices * each)
         batches += [
             (shape, members[start : start + shape.molecules])
             for start in range(0, len(members), shape.molecules)

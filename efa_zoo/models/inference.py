@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 import equinox as eqx
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from numpy.typing import DTypeLike
 
 from efa_zoo.base.errors import InputError
@@ -26,6 +27,7 @@ from efa_zoo.models.energy import batch_energy_and_forces
 from efa_zoo.models.hub.registry import load
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.outputs import Outputs
+from efa_zoo.models.parallel.devices import Devices, by_device, device_mesh, place, replicate
 from efa_zoo.models.potential import Potential, cast
 from efa_zoo.models.prediction import Prediction, PredictionSummary
 from efa_zoo.models.reading import is_structure
@@ -50,6 +52,7 @@ def predict(
     charge: int | None = ...,
     multiplicity: int | None = ...,
     dtype: DTypeLike = ...,
+    devices: Devices = ...,
     out_of_range: OutOfRange = ...,
 ) -> Prediction: ...
 
@@ -62,6 +65,7 @@ def predict(
     charge: int | None = ...,
     multiplicity: int | None = ...,
     dtype: DTypeLike = ...,
+    devices: Devices = ...,
     out_of_range: OutOfRange = ...,
     on_error: Literal["raise"] = ...,
     progress: Callable[[int], object] | None = ...,
@@ -76,6 +80,7 @@ def predict(
     charge: int | None = ...,
     multiplicity: int | None = ...,
     dtype: DTypeLike = ...,
+    devices: Devices = ...,
     out_of_range: OutOfRange = ...,
     on_error: Literal["return"],
     progress: Callable[[int], object] | None = ...,
@@ -89,6 +94,7 @@ def predict(
     charge: int | None = None,
     multiplicity: int | None = None,
     dtype: DTypeLike = "float32",
+    devices: Devices = 1,
     out_of_range: OutOfRange = "error",
     on_error: OnError = "raise",
     progress: Callable[[int], object] | None = None,
@@ -109,6 +115,7 @@ def predict(
             unpaired electrons; without either, the lowest.
         dtype: floating-point type to compute in, float32 or float64. JAX's global settings are
             neither needed nor changed.
+        devices: number of this process's devices to deal several structures to, or "all".
         out_of_range: whether a structure outside what the card says the model knows (charge,
             electrons, distances) raises or only warns. An unknown element always raises.
         on_error: of several structures, whether a bad one raises, or the others are predicted and
@@ -122,9 +129,10 @@ def predict(
     Raises:
         InputError: a structure is invalid or outside what the model knows; in a list, its index
             is named.
+        ConfigError: there are not so many devices.
         UnknownModelError, ConfigError, WeightsError: as for `efa_zoo.load`.
     """
-    run = _Run(model, charge, multiplicity, dtype, out_of_range, on_error, progress)
+    run = _Run(model, charge, multiplicity, dtype, devices, out_of_range, on_error, progress)
     if is_structure(structures):
         molecule = check_structure(
             structures, run.potential.card, charge, run.out_of_range, multiplicity=multiplicity
@@ -157,6 +165,7 @@ class PredictionStream:
         charge: int | None = None,
         multiplicity: int | None = None,
         dtype: DTypeLike = "float32",
+        devices: Devices = 1,
         out_of_range: OutOfRange = "error",
         on_error: OnError = "raise",
         progress: Callable[[int], object] | None = None,
@@ -170,6 +179,7 @@ class PredictionStream:
             charge: as for `predict`.
             multiplicity: as for `predict`.
             dtype: as for `predict`.
+            devices: as for `predict`.
             out_of_range: as for `predict`.
             on_error: as for `predict`; "raise" raises when the window of the structure comes up.
             progress: as for `predict`.
@@ -183,7 +193,9 @@ class PredictionStream:
             raise InputError(f"window: got {window}, expected at least 1")
         self._structures = iter(_iterable(structures))
         self._window = window
-        self._run = _Run(model, charge, multiplicity, dtype, out_of_range, on_error, progress)
+        self._run = _Run(
+            model, charge, multiplicity, dtype, devices, out_of_range, on_error, progress
+        )
 
     def __iter__(self) -> Iterator[Prediction | InputError]:
         """Give out a result for every structure.
@@ -222,6 +234,7 @@ class _Run:
         charge: int | None,
         multiplicity: int | None,
         dtype: DTypeLike,
+        devices: Devices,
         out_of_range: OutOfRange,
         on_error: OnError,
         progress: Callable[[int], object] | None,
@@ -230,6 +243,7 @@ class _Run:
             raise InputError(f"on_error: got {on_error!r}, expected 'raise' or 'return'")
         self.out_of_range: OutOfRange = as_out_of_range(out_of_range)
         self.dtype = as_float_dtype(dtype)
+        self.mesh = device_mesh(devices, local=True)
         self.potential = load(model)
         self.charge, self.multiplicity = charge, multiplicity
         self.on_error = on_error
@@ -280,8 +294,10 @@ class _Run:
         cells = any(m.cell is not None for m in molecules.values())
         reach = self.potential.network.wave_reach if cells else 0.0
         sizes = {i: padded_shape(m, cutoff, reach)[1:] for i, m in molecules.items()}
+        mesh = self.mesh if len(molecules) > 1 else None
+        devices = 1 if mesh is None else mesh.size
         with jax.enable_x64(self.dtype == np.float64):
-            network = cast(self.potential.network, self.dtype)
+            network = replicate(cast(self.potential.network, self.dtype), mesh)
 
             def collect(members: Sequence[int], outputs: Outputs) -> None:
                 outputs = jax.device_get(outputs)
@@ -298,7 +314,8 @@ class _Run:
 
             # One batch is computed while the next one is put together.
             running: tuple[Sequence[int], Outputs] | None = None
-            for shape, members in plan_batches(sizes, self._shapes, network.evaluation_for):
+            plan = plan_batches(sizes, self._shapes, network.evaluation_for, devices)
+            for shape, members in plan:
                 batch = pack(
                     [molecules[i] for i in members],
                     shape,
@@ -306,7 +323,7 @@ class _Run:
                     wave_reach=reach,
                     dtype=self.dtype,
                 )
-                launched = members, _evaluate(network, batch)
+                launched = members, _evaluate(network, place(batch, mesh), mesh)
                 if running is not None:
                     collect(*running)
                 running = launched
@@ -346,7 +363,7 @@ _traces = _Traces()
 
 
 @eqx.filter_jit
-def _evaluate(network: EnergyModel, graphs: Graph) -> Outputs:
+def _evaluate(network: EnergyModel, graphs: Graph, mesh: Mesh | None) -> Outputs:
     """Compute a batch; compiled once per shape and network."""
     _traces.count += 1
-    return batch_energy_and_forces(network, graphs)
+    return by_device(batch_energy_and_forces, mesh, total=False)(network, graphs)

@@ -22,6 +22,7 @@ from efa_zoo.nn.electronic import ElectronicEmbedding, dipole_moment, distribute
 from efa_zoo.nn.embed import Embed
 from efa_zoo.nn.pairs import pair_basis
 from efa_zoo.nn.repulsion import screened_repulsion
+from efa_zoo.ops.sharding import sum_over_shards
 from efa_zoo.structures.graph import Graph, check_graph
 
 __all__ = ["EnergyModel"]
@@ -213,5 +214,5 @@ class EnergyModel(eqx.Module):
         dipole = dipole_moment(charges, jnp.asarray(graph.positions), mask)
         if self.dipole_readout is not None:
             vectors = before[:, 0, 1:4, :] @ self.dipole_readout
-            dipole = dipole + jnp.sum(jnp.where(mask[:, None], vectors, 0), axis=0)
+            dipole = dipole + sum_over_shards(jnp.sum(jnp.where(mask[:, None], vectors, 0), axis=0))
         return charges, dipole

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from efa_zoo.base.contracts import contract
 from efa_zoo.nn.coupling import Irreps
 from efa_zoo.nn.dense import Dense
+from efa_zoo.ops.sharding import sum_over_shards
 
 __all__ = ["ElectronicEmbedding", "dipole_moment", "distribute"]
 
@@ -78,7 +79,7 @@ class ElectronicEmbedding(eqx.Module):
         query = self.query(features)[:, 0, 0]
         scores = query @ self.key[sign] / math.sqrt(query.shape[-1])
         weights = jnp.where(atom_mask, jax.nn.softplus(scores), 0)
-        total = jnp.sum(weights)
+        total = sum_over_shards(jnp.sum(weights))
         # A molecule of padding only has no weights to divide by.
         return number.astype(weights.dtype) * weights / jnp.where(total > 0, total, 1)
 
@@ -110,8 +111,8 @@ def distribute(
         The charges; their sum is the total up to rounding.
     """
     charges = jnp.where(atom_mask, charges, 0)
-    count = jnp.maximum(jnp.sum(atom_mask), 1).astype(charges.dtype)
-    missing = total.astype(charges.dtype) - jnp.sum(charges)
+    count = jnp.maximum(sum_over_shards(jnp.sum(atom_mask)), 1).astype(charges.dtype)
+    missing = total.astype(charges.dtype) - sum_over_shards(jnp.sum(charges))
     return jnp.where(atom_mask, charges + missing / count, 0)
 
 
@@ -131,5 +132,6 @@ def dipole_moment(
         The dipole moment in e·Å.
     """
     positions = jnp.where(atom_mask[:, None], positions, 0)
-    count = jnp.maximum(jnp.sum(atom_mask), 1).astype(positions.dtype)
-    return charges @ (positions - jnp.sum(positions, axis=0) / count)
+    count = jnp.maximum(sum_over_shards(jnp.sum(atom_mask)), 1).astype(positions.dtype)
+    center = sum_over_shards(jnp.sum(positions, axis=0)) / count
+    return sum_over_shards(charges @ (positions - center))

@@ -22,6 +22,7 @@ from efa_zoo.ops.contractions import (
     matrix_product,
     sum_paths,
 )
+from efa_zoo.ops.sharding import all_atoms
 
 __all__ = ["MessagePass"]
 
@@ -101,6 +102,7 @@ class MessagePass(eqx.Module):
             sum_neighbors, components = self._sum_of_scalars, features
         else:
             sum_neighbors, components = self._sum_products, features
+        components = all_atoms(components)
         if pairs.neighbors is None:
             return sum_neighbors(pairs, components)
         atoms, neighbors = pairs.neighbors.shape

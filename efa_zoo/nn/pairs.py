@@ -12,6 +12,7 @@ from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import InputError
 from efa_zoo.nn.radial import radial_functions
 from efa_zoo.ops.harmonics import spherical_harmonics
+from efa_zoo.ops.sharding import all_atoms, atom_shards
 from efa_zoo.structures.graph import Graph, check_graph
 
 __all__ = ["PairBasis", "pair_basis"]
@@ -70,13 +71,17 @@ def pair_basis(graph: Graph, config: MessagePassingConfig) -> PairBasis:
     positions, neighbors = jnp.asarray(graph.positions), jnp.asarray(graph.neighbors)
     mask = jnp.asarray(graph.neighbor_mask)
     atoms = graph.num_atoms
-    dense = graph.cell is None and _all_pairs_are_cheaper(atoms, graph.num_neighbors)
+    dense = (
+        graph.cell is None
+        and atom_shards() == 1
+        and _all_pairs_are_cheaper(atoms, graph.num_neighbors)
+    )
     if dense:
         atom = jnp.arange(atoms, dtype=neighbors.dtype)
         mask = jnp.any((neighbors[:, :, None] == atom) & mask[:, :, None], axis=1)
         displacements = positions[None, :, :] - positions[:, None, :]
     else:
-        displacements = graph.displacements()
+        displacements = graph.displacements(all_atoms(positions))
     # Lists may hold more pairs than those within the cutoff.
     mask = mask & (jnp.sum(displacements**2, axis=-1) < config.cutoff**2)
     # Padding pairs get a unit vector, so that no derivative of the norm is singular.

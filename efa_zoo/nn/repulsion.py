@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from efa_zoo.base.contracts import contract
+from efa_zoo.ops.sharding import all_atoms
 from efa_zoo.structures.elements import COVALENT_RADII
 from efa_zoo.structures.graph import Graph, check_graph
 
@@ -42,17 +43,17 @@ def screened_repulsion(graph: Graph) -> Float[Array, " atoms"]:
     positions, neighbors = jnp.asarray(graph.positions), jnp.asarray(graph.neighbors)
     numbers = jnp.asarray(graph.atomic_numbers)
     dtype = positions.dtype
-    displacements = graph.displacements()
+    displacements = graph.displacements(all_atoms(positions))
     squared = jnp.sum(displacements**2, axis=-1)
     radii = jnp.asarray(np.asarray(COVALENT_RADII), dtype)[numbers]
-    ends = radii[:, None] + radii[neighbors]
+    ends = radii[:, None] + all_atoms(radii)[neighbors]
     inside = jnp.asarray(graph.neighbor_mask) & (squared < ends**2) & (squared > 0)
     # Pairs that do not count get a distance where every derivative is finite.
     distance = jnp.sqrt(jnp.where(inside, squared, 1))
     charges = numbers.astype(dtype)
     # A padding atom has charge zero, whose power has no derivative to ask for.
     powers = jnp.maximum(charges, 1) ** _POWER
-    reduced = distance * (powers[:, None] + powers[neighbors]) / _LENGTH
+    reduced = distance * (powers[:, None] + all_atoms(powers)[neighbors]) / _LENGTH
     screening = sum(
         amplitude * jnp.exp(-exponent * reduced)
         for amplitude, exponent in zip(_AMPLITUDES, _EXPONENTS, strict=True)
@@ -64,5 +65,6 @@ def screened_repulsion(graph: Graph) -> Float[Array, " atoms"]:
         + p * (p + 2) * x ** (p + 1)
         - p * (p + 1) / 2 * x ** (p + 2)
     )
-    energies = _COULOMB * charges[:, None] * charges[neighbors] / distance * screening * envelope
+    products = charges[:, None] * all_atoms(charges)[neighbors]
+    energies = _COULOMB * products / distance * screening * envelope
     return 0.5 * jnp.sum(jnp.where(inside, energies, 0), axis=-1)

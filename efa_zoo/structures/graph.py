@@ -89,10 +89,18 @@ class Graph(eqx.Module):
         """True for atoms, False for padding."""
         return jnp.asarray(self.atomic_numbers) > 0
 
-    def displacements(self) -> Float[Array, "atoms neighbors 3"]:
-        """Vectors in Å from every atom of one molecule to each of its neighbours."""
+    def displacements(
+        self, others: Float[Array, "others 3"] | None = None
+    ) -> Float[Array, "atoms neighbors 3"]:
+        """Vectors in Å from every atom of one molecule to each of its neighbours.
+
+        Args:
+            others: positions that `neighbors` counts, where the molecule holds some of them only;
+                None for its own.
+        """
         positions = jnp.asarray(self.positions)
-        found = positions[jnp.asarray(self.neighbors)] - positions[:, None, :]
+        others = positions if others is None else others
+        found = others[jnp.asarray(self.neighbors)] - positions[:, None, :]
         if self.cell is None or self.shifts is None:
             return found
         shifts = jnp.asarray(self.shifts).astype(positions.dtype)

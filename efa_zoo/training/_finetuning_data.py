@@ -15,8 +15,8 @@ from efa_zoo.base.errors import DataError
 from efa_zoo.models.hub.cards import Card, DataSource
 from efa_zoo.models.weights import weights_hash
 from efa_zoo.structures.elements import ATOMIC_NUMBERS, symbol
+from efa_zoo.training.data.choosing import require_places
 from efa_zoo.training.references import References
-from efa_zoo.training.run import require_places
 
 if TYPE_CHECKING:
     from data_pipelines.files.options import FileOptions

@@ -13,6 +13,7 @@ from efa_zoo.base.config import TrainingConfig, to_table
 from efa_zoo.base.errors import TrainingError
 from efa_zoo.base.files import naming, read_record, write_atomically, write_record
 from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.models.parallel.processes import facts_of_first, is_first, tree_of_first
 from efa_zoo.models.weights import load_weights, save_weights
 from efa_zoo.training.step import TrainingState
 
@@ -78,6 +79,8 @@ class Progress:
     def restore(self, state: TrainingState) -> TrainingState:
         """Take up where the last checkpoint was written, if there is one.
 
+        Of several processes the first one reads it and tells the others.
+
         Args:
             state: the initial one.
 
@@ -88,6 +91,14 @@ class Progress:
             TrainingError: it is of another recipe or origin, or damaged.
             WeightsError: weights were altered.
         """
+        if is_first():
+            state = self._read(state)
+        known = facts_of_first(self._known)
+        for name, value in known.items():
+            setattr(self, name, value)
+        return tree_of_first(state)
+
+    def _read(self, state: TrainingState) -> TrainingState:
         if not self._position.exists():
             _truncate_log(self.directory / "log.csv", 0)
             return state
@@ -103,11 +114,9 @@ class Progress:
                 "an empty directory"
             )
         state = load_weights(self._named(facts["step"]), state, facts["sha256"])
-        self.step, self.epoch, self.batch = facts["step"], facts["epoch"], facts["batch"]
-        self.seconds, self.best = facts["seconds"], facts["best"]
-        self.best_step, self.best_sha256 = facts["best_step"], facts["best_sha256"]
-        self.since_best = facts["since_best"]
-        self.best_weights(state.average)  # an altered file is refused before training goes on
+        for name in self._known:
+            setattr(self, name, facts[name])
+        self._read_best(state.average)  # an altered file is refused before training goes on
         _truncate_log(self.directory / "log.csv", self.step)
         _logger.info("resumed at step %d", self.step)
         return state
@@ -119,8 +128,17 @@ class Progress:
     def _best(self) -> Path:
         return self.directory / f"best-{self.best_step}.safetensors"
 
+    @property
+    def _known(self) -> dict[str, Any]:
+        """What of the position all processes know."""
+        names = ("step", "epoch", "batch", "seconds", "best", "best_step", "best_sha256")
+        return {name: getattr(self, name) for name in (*names, "since_best")}
+
     def best_weights(self, like: EnergyModel) -> EnergyModel:
         """Read the best weights so far, which must have their hash."""
+        return tree_of_first(self._read_best(like) if is_first() else like)
+
+    def _read_best(self, like: EnergyModel) -> EnergyModel:
         return load_weights(self._best, like, self.best_sha256)
 
     def record(
@@ -129,8 +147,12 @@ class Progress:
         """Write log, best weights and checkpoint; the position comes last and makes it valid."""
         weight = self.reminder_weight
         self.since_best += 1
-        if not self.best or _score(errors, weight) < _score(self.best, weight):
+        better = not self.best or _score(errors, weight) < _score(self.best, weight)
+        if better:
             self.best, self.best_step, self.since_best = errors, self.step, 0
+        if not is_first():
+            return
+        if better:
             self.best_sha256 = save_weights(self._best, state.average)
         row = {"step": self.step, "seconds": round(seconds, 1), "train_loss": train_loss, **errors}
         _append_row(self.directory / "log.csv", row)
@@ -145,14 +167,7 @@ class Progress:
         self.seconds = seconds
         digest = save_weights(self._named(self.step), state)
         facts = {
-            "step": self.step,
-            "epoch": self.epoch,
-            "batch": self.batch,
-            "seconds": seconds,
-            "best": self.best,
-            "best_step": self.best_step,
-            "best_sha256": self.best_sha256,
-            "since_best": self.since_best,
+            **self._known,
             "sha256": digest,
             "recipe": self.recipe,
         }

@@ -22,6 +22,7 @@ from efa_zoo.base.errors import ConfigError
 from efa_zoo.models.hub.registry import load
 from efa_zoo.models.potential import Potential
 from efa_zoo.training._finetuning_data import check_elements, read_new, read_old, sample
+from efa_zoo.training.data.choosing import repeat_isolated
 from efa_zoo.training.finetuned import (
     FineTuned,
     PartErrors,
@@ -33,7 +34,6 @@ from efa_zoo.training.finetuned import (
 from efa_zoo.training.loop import Reminder, fit, mean_errors
 from efa_zoo.training.parameters import READOUT, trained_parameters
 from efa_zoo.training.references import choose_references
-from efa_zoo.training.run import repeat_isolated
 
 if TYPE_CHECKING:
     from data_pipelines.files.options import FileOptions

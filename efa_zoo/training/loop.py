@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array
 
 from efa_zoo.base.config import TrainingConfig
@@ -20,12 +21,14 @@ from efa_zoo.base.errors import DataError, TrainingError
 from efa_zoo.base.files import FolderInUse, locked
 from efa_zoo.base.interrupts import resumable
 from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.models.parallel.devices import by_device, place, replicate
+from efa_zoo.models.parallel.processes import is_first, watch
 from efa_zoo.structures.batch import Batch
 from efa_zoo.training.checkpoints import Errors, Progress
 from efa_zoo.training.loss import batch_errors
 from efa_zoo.training.step import TrainingState, initial_state, training_step
 
-__all__ = ["BatchSource", "Errors", "Reminder", "fit", "mean_errors"]
+__all__ = ["BatchSource", "Errors", "RandomAccess", "Reminder", "fit", "mean_errors"]
 
 #: Steps between two looks at the losses; a look waits for the device.
 _CHECK_INTERVAL = 100
@@ -36,6 +39,15 @@ class BatchSource(Protocol):
 
     def __call__(self, epoch: int) -> Iterator[Batch]:
         """Give out the batches of epoch `epoch`, counted from 0."""
+        ...
+
+
+@runtime_checkable
+class RandomAccess(Protocol):
+    """A source of batches that need not give out those before where a run goes on."""
+
+    def start_at(self, epoch: int, batch: int) -> Iterator[Batch]:
+        """Give out the batches of an epoch from batch number `batch` on."""
         ...
 
 
@@ -53,16 +65,17 @@ class Reminder(NamedTuple):
 
 
 @eqx.filter_jit
-def _errors(model: EnergyModel, batch: Batch) -> dict[str, Array]:
-    return batch_errors(model, batch)
+def _errors(model: EnergyModel, batch: Batch, mesh: Mesh | None) -> dict[str, Array]:
+    return by_device(batch_errors, mesh, total=True)(model, batch)
 
 
-def mean_errors(model: EnergyModel, batches: Iterator[Batch]) -> Errors:
+def mean_errors(model: EnergyModel, batches: Iterator[Batch], mesh: Mesh | None = None) -> Errors:
     """Mean errors over batches.
 
     Args:
         model: gives atomic energies in eV.
         batches: molecules and labels.
+        mesh: of the devices that hold the model and that batches are dealt to; None is one.
 
     Returns:
         `energy_mae`, `energy_rmse` (eV), `force_mae`, `force_rmse` (eV/Å); `charge_…` (e) and
@@ -74,7 +87,7 @@ def mean_errors(model: EnergyModel, batches: Iterator[Batch]) -> Errors:
     """
     sums: dict[str, float] = {}
     for batch in batches:
-        for name, value in _errors(model, batch).items():
+        for name, value in _errors(model, place(batch, mesh), mesh).items():
             sums[name] = sums.get(name, 0.0) + float(value)
     if not sums.get("molecules"):
         raise DataError("batches: got no molecules, expected at least one")
@@ -96,6 +109,7 @@ def fit(
     reminder: Reminder | None = None,
     origin: Mapping[str, object] | None = None,
     on_validation: Callable[[int, Errors], None] | None = None,
+    mesh: Mesh | None = None,
 ) -> tuple[EnergyModel, Errors]:
     """Train a network, or go on with a training run from its last checkpoint.
 
@@ -109,6 +123,10 @@ def fit(
     uninterrupted one. All but the log have their digest, and an altered one is refused. While a
     run goes on, it holds the lock of its directory.
 
+    Molecules of a batch may be dealt to several devices, of several processes, which must all call
+    this alike. Of these only the first looks at the directory. What is learnt is the same up to
+    rounding, and a run may go on with another number of devices.
+
     Args:
         model: initial network.
         config: the recipe.
@@ -119,6 +137,7 @@ def fit(
         origin: facts besides the recipe that a run and its resumption must have in common, such as
             the hash of the data; JSON-serialisable.
         on_validation: called with the step and the validation errors.
+        mesh: of the devices to deal molecules to, see `device_mesh`; None is one.
 
     Returns:
         The best averaged weights and their validation errors, those of the reminder under names
@@ -131,13 +150,25 @@ def fit(
             in it, or a file of it is damaged.
         WeightsError: weights of the run were altered.
         DataError: there is nothing to learn from or to validate by.
+        ProcessLost: another process ended.
     """
     state = initial_state(model, config)
-    directory.mkdir(parents=True, exist_ok=True)
+    lock = nullcontext()
+    if is_first():
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = locked(directory)
     try:
-        with locked(directory), resumable(directory / "checkpoint.json"):
+        with lock, resumable(directory / "checkpoint.json"), watch():
             return _fit(
-                state, config, training, validation, directory, reminder, origin, on_validation
+                state,
+                config,
+                training,
+                validation,
+                directory,
+                reminder,
+                origin,
+                on_validation,
+                mesh,
             )
     except FolderInUse as error:
         raise TrainingError(
@@ -154,23 +185,22 @@ def _fit(
     reminder: Reminder | None,
     origin: Mapping[str, object] | None,
     on_validation: Callable[[int, Errors], None] | None,
+    mesh: Mesh | None,
 ) -> tuple[EnergyModel, Errors]:
     model = state.model
     weight = reminder.weight if reminder is not None else 0.0
     progress = Progress(directory, config, model, origin or {}, weight)
-    state = progress.restore(state)
+    state = replicate(progress.restore(state), mesh)
     started = time.monotonic() - progress.seconds
     losses: list[_Loss] = []
     with _progress_bar(config.steps, progress.step) as bar:
         for epoch in itertools.count(progress.epoch):
             skip = progress.batch if epoch == progress.epoch else 0
-            number = -1
-            for number, batch in enumerate(training(epoch)):
-                if number < skip:
-                    continue
+            number = skip - 1
+            for number, batch in _numbered(training, epoch, skip):
                 if progress.finished:
                     break
-                state, loss = training_step(batch, state, config)
+                state, loss = training_step(place(batch, mesh), state, config, mesh)
                 step = progress.advance(epoch, number + 1)
                 losses.append(_Loss(loss, step, epoch, number))
                 bar.update(1)
@@ -179,9 +209,9 @@ def _fit(
                     _require_finite(losses)
                 if due:
                     train_loss = float(np.mean([float(loss.value) for loss in losses]))
-                    errors = mean_errors(state.average, validation(0))
+                    errors = mean_errors(state.average, validation(0), mesh)
                     if reminder is not None:
-                        remembered = mean_errors(state.average, reminder.validation(0))
+                        remembered = mean_errors(state.average, reminder.validation(0), mesh)
                         errors |= {f"reminder_{name}": e for name, e in remembered.items()}
                     _require_finite_errors(errors, step)
                     seconds = time.monotonic() - started
@@ -196,6 +226,13 @@ def _fit(
             if number < 0:
                 raise DataError(f"training: got no batches in epoch {epoch}, expected at least one")
     return progress.best_weights(model), progress.best
+
+
+def _numbered(source: BatchSource, epoch: int, start: int) -> Iterator[tuple[int, Batch]]:
+    """Batches of an epoch from one on, with their numbers."""
+    if isinstance(source, RandomAccess):
+        return enumerate(source.start_at(epoch, start), start)
+    return itertools.islice(enumerate(source(epoch)), start, None)
 
 
 class _Loss(NamedTuple):
@@ -231,7 +268,7 @@ class _NoBar:
 
 
 def _progress_bar(steps: int, initial: int) -> AbstractContextManager[Any]:
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and is_first():
         try:
             from tqdm import tqdm
         except ImportError:

@@ -6,12 +6,14 @@ from typing import NamedTuple, TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from efa_zoo.base.config import TrainingConfig
 from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import ConfigError
 from efa_zoo.models.energy import Network, batch_energy_and_forces, molecules_at_once
+from efa_zoo.models.parallel.devices import by_device
 from efa_zoo.ops.chunks import sum_chunks
 from efa_zoo.structures.batch import Batch
 
@@ -73,7 +75,7 @@ def batch_loss(model: Network, batch: Batch, config: TrainingConfig) -> Float[Ar
 
 
 def batch_loss_and_gradient(
-    model: _Network, batch: Batch, config: TrainingConfig
+    model: _Network, batch: Batch, config: TrainingConfig, mesh: Mesh | None = None
 ) -> tuple[Float[Array, ""], _Network]:
     """The loss and its gradient with respect to the floating-point leaves of the model.
 
@@ -84,18 +86,25 @@ def batch_loss_and_gradient(
         model: gives atomic energies in eV.
         batch: molecules and labels.
         config: kind of loss and weights.
+        mesh: of the devices that the molecules are dealt to; None is one.
 
     Returns:
         The loss, and a pytree like the model with the gradient.
     """
-    counts = _counts(batch)
 
-    def part(molecules: Batch) -> tuple[Array, _Network]:
-        return eqx.filter_value_and_grad(_share_of_loss)(model, molecules, config, counts)
+    def of_device(
+        shared: tuple[_Network, dict[str, Array]], molecules: Batch
+    ) -> tuple[Array, _Network]:
+        model, counts = shared
 
-    size = molecules_at_once(batch.graph)
-    gradient = eqx.filter(model, eqx.is_inexact_array)
-    return sum_chunks(part, batch, size, remat=False, like=(batch.energy[0], gradient))
+        def part(few: Batch) -> tuple[Array, _Network]:
+            return eqx.filter_value_and_grad(_share_of_loss)(model, few, config, counts)
+
+        size = molecules_at_once(molecules.graph)
+        gradient = eqx.filter(model, eqx.is_inexact_array)
+        return sum_chunks(part, molecules, size, remat=False, like=(molecules.energy[0], gradient))
+
+    return by_device(of_device, mesh, total=True)((model, _counts(batch)), batch)
 
 
 def _counts(batch: Batch) -> dict[str, Array]:

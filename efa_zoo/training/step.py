@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 import optax.contrib
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from efa_zoo.base.config import TrainingConfig
@@ -110,7 +111,7 @@ def initial_state(model: EnergyModel, config: TrainingConfig) -> TrainingState:
 
 @eqx.filter_jit(donate="all-except-first")
 def training_step(
-    batch: Batch, state: TrainingState, config: TrainingConfig
+    batch: Batch, state: TrainingState, config: TrainingConfig, mesh: Mesh | None = None
 ) -> tuple[TrainingState, Float[Array, ""]]:
     """One optimiser step.
 
@@ -118,12 +119,13 @@ def training_step(
         batch: molecules and labels.
         state: before the step; its buffers are given up.
         config: the recipe.
+        mesh: of the devices that the batch is dealt to, and that hold the state; None is one.
 
     Returns:
         The state after the step, and the loss before it.
     """
     gradient: Any
-    loss, gradient = batch_loss_and_gradient(state.model, batch, config)
+    loss, gradient = batch_loss_and_gradient(state.model, batch, config, mesh)
     weights = eqx.filter(state.model, eqx.is_inexact_array)
     updates, optimizer_state = optimizer(config).update(gradient, state.optimizer, weights)
     model = eqx.apply_updates(state.model, updates)

@@ -17,6 +17,7 @@ import pytest
 from ase import Atoms
 from hypothesis import given
 from hypothesis import strategies as st
+from jax.sharding import Mesh
 from toys import read_all
 
 import efa_zoo
@@ -105,9 +106,9 @@ def test_the_number_of_compilations_does_not_grow_with_the_structures(
     shapes = []
     evaluate = inference_module._evaluate
 
-    def counted(network: efa_zoo.EnergyModel, graphs: Graph) -> object:
+    def counted(network: efa_zoo.EnergyModel, graphs: Graph, mesh: Mesh | None) -> object:
         shapes.append(graphs.neighbors.shape)
-        return evaluate(network, graphs)
+        return evaluate(network, graphs, mesh)
 
     monkeypatch.setattr(inference_module, "_evaluate", counted)
     predict(model, [water(charge=0)] * 100)

@@ -103,6 +103,24 @@ def test_a_run_interrupted_anywhere_goes_on_bit_for_bit(
     assert training.given == 12 - reached // 4 * 4
 
 
+def test_a_run_starts_where_it_goes_on_if_batches_come_by_number(
+    tmp_path: Path, uninterrupted: dict[str, Any]
+) -> None:
+    class Numbered(Source):
+        def start_at(self, epoch: int, batch: int) -> Iterator[Batch]:
+            chosen = np.random.default_rng(epoch).permutation(len(self.batches))[batch:]
+            for index in chosen:
+                self.given += 1
+                yield self.batches[index]
+
+    with pytest.raises(InterruptedError):
+        fit(small_model(), _CONFIG, Source(_batches(), fails_after=7), _validation(), tmp_path)
+    training = Numbered(_batches())
+    fit(small_model(), _CONFIG, training, _validation(), tmp_path)
+    assert _records(tmp_path) == uninterrupted
+    assert training.given == 12 - 6
+
+
 def test_a_run_interrupted_while_it_writes_goes_on_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: dict[str, Any]
 ) -> None:

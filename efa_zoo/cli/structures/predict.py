@@ -18,6 +18,7 @@ from efa_zoo.base.files import replacing, write_atomically
 from efa_zoo.cli._common import (
     EXAMPLE_PREFIX,
     Charge,
+    DeviceCount,
     Json,
     Multiplicity,
     Name,
@@ -60,6 +61,7 @@ def run(
     dtype: Annotated[
         Literal["float32", "float64"], arg(help="floating-point type to compute in")
     ] = "float32",
+    devices: DeviceCount = 1,
     warn_out_of_range: WarnOutOfRange = False,
     skip_bad: Annotated[
         bool, flag("report structures that cannot be predicted and go on with the others")
@@ -96,6 +98,7 @@ def run(
             charge=charge,
             multiplicity=multiplicity,
             dtype=dtype,
+            devices=devices,
             out_of_range="warn" if warn_out_of_range else "error",
             on_error="return" if skip_bad else "raise",
             progress=_sum_up(show),

@@ -1,0 +1,1 @@
+"""Which structures a network learns from, and the batches they come in."""

@@ -46,12 +46,13 @@ def energy(model: Network, graph: Graph) -> Float[Array, ""]:
 
 
 @contract
-def energy_and_forces(model: Network, graph: Graph) -> Outputs:
+def energy_and_forces(model: Network, graph: Graph, *, features: bool = False) -> Outputs:
     """Compute what a network gives for one molecule, and forces.
 
     Args:
         model: gives atomic energies in eV.
         graph: the molecule.
+        features: whether the result keeps the atoms' features, which are many numbers.
 
     Returns:
         The outputs with forces, the negative gradient of the sum of the atomic energies.
@@ -59,7 +60,8 @@ def energy_and_forces(model: Network, graph: Graph) -> Outputs:
     check_graph(graph)
     differentiated = jax.value_and_grad(_total, has_aux=True)
     (_, outputs), gradient = differentiated(jnp.asarray(graph.positions), model, graph)
-    return dataclasses.replace(outputs, forces=-gradient)
+    kept = outputs.features if features else None
+    return dataclasses.replace(outputs, forces=-gradient, features=kept)
 
 
 def _total(positions: Array, model: Network, graph: Graph) -> tuple[Array, Outputs]:
@@ -77,7 +79,7 @@ def _check_energies(
 
 
 @contract
-def batch_energy_and_forces(model: Network, graphs: Graph) -> Outputs:
+def batch_energy_and_forces(model: Network, graphs: Graph, *, features: bool = False) -> Outputs:
     """Compute what a network gives for a batch, and forces.
 
     The same as `jax.vmap` of `energy_and_forces`, but on a CPU the molecules are taken a few at a
@@ -86,11 +88,12 @@ def batch_energy_and_forces(model: Network, graphs: Graph) -> Outputs:
     Args:
         model: gives atomic energies in eV.
         graphs: the molecules, with one more leading axis on every leaf.
+        features: as for `energy_and_forces`.
 
     Returns:
         The outputs, with one more leading axis on every leaf.
     """
-    function = jax.vmap(functools.partial(energy_and_forces, model))
+    function = jax.vmap(functools.partial(energy_and_forces, model, features=features))
     size = molecules_at_once(graphs)
     molecules = graphs.atomic_numbers.shape[0]
     if not isinstance(molecules, int) or size >= molecules:

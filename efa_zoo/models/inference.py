@@ -21,12 +21,12 @@ from efa_zoo.models.checks import (
     as_float_dtype,
     as_out_of_range,
     check_structure,
+    judge_surroundings,
 )
 from efa_zoo.models.energy import batch_energy_and_forces
 from efa_zoo.models.hub.registry import load
-from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.outputs import Outputs
-from efa_zoo.models.potential import Potential, cast
+from efa_zoo.models.potential import Potential, Predictor, cast
 from efa_zoo.models.prediction import Prediction, PredictionSummary
 from efa_zoo.models.reading import is_structure
 from efa_zoo.structures.graph import Graph, Shape, pack
@@ -110,7 +110,8 @@ def predict(
         dtype: floating-point type to compute in, float32 or float64. JAX's global settings are
             neither needed nor changed.
         out_of_range: whether a structure outside what the card says the model knows (charge,
-            electrons, distances) raises or only warns. An unknown element always raises.
+            electrons, distances), or with an atom in surroundings that the model does not know,
+            raises or only warns. An unknown element always raises.
         on_error: of several structures, whether a bad one raises, or the others are predicted and
             its error stands in its place.
         progress: of several structures, called with the number of those that are done since the
@@ -282,16 +283,25 @@ class _Run:
             for i, m in molecules.items()
         }
         with jax.enable_x64(self.dtype == np.float64):
-            network = cast(self.potential.network, self.dtype)
+            predictor = cast(self.potential.predictor, self.dtype)
 
             def collect(members: Sequence[int], outputs: Outputs) -> None:
                 outputs = jax.device_get(outputs)
                 for row, i in enumerate(members):
                     one = jax.tree.map(lambda leaf, row=row: leaf[row], outputs)
+                    where = "" if single else f"structure {first + i}: "
                     try:
-                        results[i] = Prediction.of(one, molecules[i], card)
+                        found = Prediction.of(one, molecules[i], card)
+                        judge_surroundings(
+                            found.extrapolation,
+                            molecules[i].numbers,
+                            card,
+                            self.out_of_range,
+                            where=where,
+                            stacklevel=5,
+                        )
+                        results[i] = found
                     except InputError as error:
-                        where = "" if single else f"structure {first + i}: "
                         if self.on_error == "raise":
                             raise InputError(f"{where}{error}") from error
                         results[i] = InputError(f"{where}{error}")
@@ -299,9 +309,11 @@ class _Run:
 
             # One batch is computed while the next one is put together.
             running: tuple[Sequence[int], Outputs] | None = None
-            for shape, members in plan_batches(sizes, self._shapes, network.evaluation_for):
+            for shape, members in plan_batches(
+                sizes, self._shapes, predictor.network.evaluation_for
+            ):
                 batch = pack([molecules[i] for i in members], shape, reach=cutoff, dtype=self.dtype)
-                launched = members, _evaluate(network, batch)
+                launched = members, _evaluate(predictor, batch)
                 if running is not None:
                     collect(*running)
                 running = launched
@@ -341,7 +353,7 @@ _traces = _Traces()
 
 
 @eqx.filter_jit
-def _evaluate(network: EnergyModel, graphs: Graph) -> Outputs:
+def _evaluate(predictor: Predictor, graphs: Graph) -> Outputs:
     """Compute a batch; compiled once per shape and network."""
     _traces.count += 1
-    return batch_energy_and_forces(network, graphs)
+    return batch_energy_and_forces(predictor, graphs)

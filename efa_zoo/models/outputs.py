@@ -19,12 +19,22 @@ class Outputs(eqx.Module):
         charges: `[atoms]` in e, which add up to the total charge; zero for padding.
         dipole: `[3]`, dipole moment in e·Å about the mean of the atoms' positions; where the total
             charge is not zero it depends on that origin.
+        energy_uncertainty: scalar, standard deviation of the energy's error in eV.
+        force_uncertainty: `[atoms]`, standard deviation of the error of each component of the force
+            in eV/Å; zero for padding.
+        extrapolation: `[atoms]`, how far an atom's surroundings are from those in training; beyond
+            1 they are not known. Zero for padding.
+        features: `[atoms, features]`, what atomic energies are read out of; zero for padding.
     """
 
     atomic_energies: Float[Array, "*batch atoms"]
     forces: Float[Array, "*batch atoms 3"] | None = None
     charges: Float[Array, "*batch atoms"] | None = None
     dipole: Float[Array, "*batch 3"] | None = None
+    energy_uncertainty: Float[Array, "*batch"] | None = None
+    force_uncertainty: Float[Array, "*batch atoms"] | None = None
+    extrapolation: Float[Array, "*batch atoms"] | None = None
+    features: Float[Array, "*batch atoms features"] | None = None
 
     @property
     def energy(self) -> Float[Array, "*batch"]:

@@ -58,6 +58,7 @@ class AseEngine:
             forces=atoms.get_forces(apply_constraint=False),
             energy=float(atoms.get_potential_energy()),
             masses=atoms.get_masses(),
+            extrapolation=self._calculator.results.get("extrapolation"),
         )
 
     def advance(self, steps: int) -> None:

@@ -24,8 +24,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from efa_zoo.base.contracts import contract
 from efa_zoo.models.energy import energy_and_forces
-from efa_zoo.models.mpnn import EnergyModel
-from efa_zoo.models.potential import Potential, cast
+from efa_zoo.models.potential import Potential, Predictor, cast
 from efa_zoo.simulation.config import DynamicsConfig
 from efa_zoo.simulation.state import Limits, State
 from efa_zoo.structures.graph import Graph, pack_one
@@ -42,6 +41,7 @@ class _Motion(eqx.Module):
     velocities: Float[Array, "atoms 3"]
     forces: Float[Array, "atoms 3"]
     energy: Float[Array, ""]
+    extrapolation: Float[Array, " atoms"] | None
     within_limits: Bool[Array, ""]
 
 
@@ -58,6 +58,7 @@ class _Rules(eqx.Module):
         max_kinetic_energy: in eV.
         min_distance: shortest distance between two atoms, in Å.
         max_distance: longest distance between two atoms, in Å.
+        max_extrapolation: largest grade of an atom.
     """
 
     timestep: Float[Array, ""]
@@ -69,11 +70,12 @@ class _Rules(eqx.Module):
     max_kinetic_energy: Float[Array, ""]
     min_distance: Float[Array, ""]
     max_distance: Float[Array, ""]
+    max_extrapolation: Float[Array, ""]
     thermostat: bool = eqx.field(static=True)
 
 
 @contract
-def _step(network: EnergyModel, graph: Graph, rules: _Rules, motion: _Motion) -> _Motion:
+def _step(predictor: Predictor, graph: Graph, rules: _Rules, motion: _Motion) -> _Motion:
     """One step."""
     half = rules.timestep / 2
     velocities = motion.velocities + half * motion.forces / rules.masses
@@ -83,7 +85,7 @@ def _step(network: EnergyModel, graph: Graph, rules: _Rules, motion: _Motion) ->
         noise = jax.random.normal(key, velocities.shape, velocities.dtype)
         velocities = rules.keeps * velocities + rules.kicks * noise
     positions = positions + half * velocities
-    energy, forces = _energy_and_forces(network, graph, positions)
+    energy, forces, extrapolation = _evaluate(predictor, graph, positions)
     velocities = velocities + half * forces / rules.masses
     return _Motion(
         step=motion.step + 1,
@@ -91,35 +93,45 @@ def _step(network: EnergyModel, graph: Graph, rules: _Rules, motion: _Motion) ->
         velocities=velocities,
         forces=forces,
         energy=energy,
-        within_limits=_within_limits(rules, positions, velocities, forces),
+        extrapolation=extrapolation,
+        within_limits=_within_limits(rules, positions, velocities, forces, extrapolation),
     )
 
 
-def _energy_and_forces(network: EnergyModel, graph: Graph, positions: Array) -> tuple[Array, Array]:
-    """Energy and forces in float64 of a network of any type."""
+def _evaluate(
+    predictor: Predictor, graph: Graph, positions: Array
+) -> tuple[Array, Array, Array | None]:
+    """Energy and forces, and grades if there are any, in float64 of a network of any type."""
     centered = positions - jnp.mean(positions, axis=0)
     moved = eqx.tree_at(lambda g: g.positions, graph, centered.astype(graph.positions.dtype))
-    outputs = energy_and_forces(network, moved)
+    outputs = energy_and_forces(predictor, moved)
     energy = jnp.sum(outputs.atomic_energies.astype(positions.dtype))
-    return energy, jnp.asarray(outputs.forces, positions.dtype)
+    grades = outputs.extrapolation
+    if grades is not None:
+        grades = grades.astype(positions.dtype)
+    return energy, jnp.asarray(outputs.forces, positions.dtype), grades
 
 
-def _within_limits(rules: _Rules, positions: Array, velocities: Array, forces: Array) -> Array:
+def _within_limits(
+    rules: _Rules, positions: Array, velocities: Array, forces: Array, grades: Array | None
+) -> Array:
     """Whether all is finite and within the limits; a comparison with NaN is False."""
     kinetic = 0.5 * jnp.sum(rules.masses * velocities**2)
     itself = jnp.eye(len(positions), dtype=bool)
     squared = jnp.sum((positions[None] - positions[:, None]) ** 2, axis=-1)
+    known = True if grades is None else jnp.all(grades <= rules.max_extrapolation)
     return (
         (jnp.max(jnp.sum(forces**2, axis=1)) <= rules.max_force**2)
         & (kinetic <= rules.max_kinetic_energy)
         & jnp.all(itself | (squared >= rules.min_distance**2))
         & jnp.all(squared <= rules.max_distance**2)
+        & known
     )
 
 
 @eqx.filter_jit
 def _advance(
-    network: EnergyModel, graph: Graph, rules: _Rules, motion: _Motion, steps: Int[Array, ""]
+    predictor: Predictor, graph: Graph, rules: _Rules, motion: _Motion, steps: Int[Array, ""]
 ) -> _Motion:
     """Steps until their number is done or one ends outside the limits.
 
@@ -128,7 +140,7 @@ def _advance(
     last = motion.step + steps
     return jax.lax.while_loop(
         lambda motion: (motion.step < last) & motion.within_limits,
-        lambda motion: _step(network, graph, rules, motion),
+        lambda motion: _step(predictor, graph, rules, motion),
         motion,
     )
 
@@ -168,8 +180,9 @@ class CompiledEngine:
         atoms = molecule.num_atoms
         self._graph = pack_one(molecule, atoms, atoms, reach=math.inf, dtype=dtype)
         with jax.enable_x64(True):
-            self._network = cast(potential.network, dtype)
+            self._predictor = cast(potential.predictor, dtype)
             self._rules = _rules(config, limits, masses)
+        self._calibrated = potential.calibration is not None
         self._start(0, molecule.positions, momenta / masses[:, None])
 
     def _start(self, step: int, positions: np.ndarray, velocities: np.ndarray) -> None:
@@ -180,6 +193,9 @@ class CompiledEngine:
                 velocities=jnp.asarray(velocities, jnp.float64),
                 forces=jnp.zeros(positions.shape, jnp.float64),
                 energy=jnp.zeros((), jnp.float64),
+                extrapolation=(
+                    jnp.zeros(len(positions), jnp.float64) if self._calibrated else None
+                ),
                 within_limits=jnp.asarray(True),
             )
             # A step of no length moves nothing and gives the forces, without compiling twice.
@@ -189,7 +205,7 @@ class CompiledEngine:
                 self._rules,
                 (zero, zero + 1, jnp.zeros_like(self._rules.kicks)),
             )
-            self._motion = _advance(self._network, self._graph, still, here, jnp.asarray(1))
+            self._motion = _advance(self._predictor, self._graph, still, here, jnp.asarray(1))
 
     @property
     def state(self) -> State:
@@ -202,13 +218,14 @@ class CompiledEngine:
             forces=motion.forces,
             energy=float(motion.energy) + self._reference_energy,
             masses=self._masses,
+            extrapolation=motion.extrapolation,
         )
 
     def advance(self, steps: int) -> None:
         """Do some steps, fewer if one ends outside the limits."""
         with jax.enable_x64(True):
             self._motion = _advance(
-                self._network, self._graph, self._rules, self._motion, jnp.asarray(steps)
+                self._predictor, self._graph, self._rules, self._motion, jnp.asarray(steps)
             )
 
     def memory(self) -> dict[str, Any]:
@@ -245,5 +262,6 @@ def _rules(config: DynamicsConfig, limits: Limits, masses: np.ndarray) -> _Rules
         max_kinetic_energy=jnp.asarray(limits.max_kinetic_energy, jnp.float64),
         min_distance=jnp.asarray(min_distance, jnp.float64),
         max_distance=jnp.asarray(max_distance, jnp.float64),
+        max_extrapolation=jnp.asarray(limits.max_extrapolation, jnp.float64),
         thermostat=config.ensemble == "nvt",
     )

@@ -36,6 +36,8 @@ class DynamicsConfig:
             molecules without constraints.
         max_temperature: in K; beyond it the simulation stops.
         max_force: in eV/Å; a larger force on an atom stops the simulation.
+        max_extrapolation: a larger extrapolation grade of an atom stops the simulation. A grade of
+            1 is that of rare structures in training, which fluctuations pass now and then.
     """
 
     ensemble: Literal["nve", "nvt"] = "nve"
@@ -48,6 +50,7 @@ class DynamicsConfig:
     engine: Literal["auto", "compiled", "ase"] = "auto"
     max_temperature: float = 5000.0
     max_force: float = 100.0
+    max_extrapolation: float = 1.5
 
     def __post_init__(self) -> None:
         if self.ensemble not in ("nve", "nvt"):
@@ -56,6 +59,7 @@ class DynamicsConfig:
             raise InputError(f"engine: got {self.engine!r}, expected 'auto', 'compiled' or 'ase'")
         for name, unit in (("timestep", "fs"), ("max_temperature", "K"), ("max_force", "eV/Å")):
             _require(name, getattr(self, name), f"a positive number ({unit})", zero=False)
+        _require("max_extrapolation", self.max_extrapolation, "a positive number", zero=False)
         for name in ("steps", "interval", "seed"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:

@@ -8,7 +8,7 @@ import numpy as np
 from ase import units
 from jaxtyping import Float
 
-from efa_zoo.models.checks import OutOfRange, problems_out_of_range
+from efa_zoo.models.checks import OutOfRange, problems_out_of_range, unknown_surroundings
 from efa_zoo.models.hub.cards import Card
 from efa_zoo.structures.elements import symbol
 from efa_zoo.structures.molecule import Molecule
@@ -27,6 +27,7 @@ class State:
         forces: `[atoms, 3]` in eV/Å at the positions.
         energy: potential energy in eV, reference energies included.
         masses: `[atoms]` in u.
+        extrapolation: `[atoms]`, grades of the atoms' surroundings; None if the model has none.
     """
 
     step: int
@@ -35,6 +36,7 @@ class State:
     forces: Float[np.ndarray, "atoms 3"]
     energy: float
     masses: Float[np.ndarray, " atoms"]
+    extrapolation: Float[np.ndarray, " atoms"] | None = None
 
     @property
     def kinetic_energy(self) -> float:
@@ -65,13 +67,16 @@ class Limits:
         max_temperature: in K.
         max_force: in eV/Å, on an atom.
         degrees_of_freedom: that share the kinetic energy.
+        max_known: extrapolation grade of an atom beyond which its surroundings are not known.
         card: of the model, which says what distances it knows.
-        out_of_range: whether atoms outside of those distances stop the simulation.
+        out_of_range: whether atoms outside of those distances or in unknown surroundings stop the
+            simulation.
     """
 
     max_temperature: float
     max_force: float
     degrees_of_freedom: int
+    max_known: float
     card: Card
     out_of_range: OutOfRange
 
@@ -86,6 +91,11 @@ class Limits:
         if self.out_of_range == "warn" or self.card.domain is None:
             return 0.0, float("inf")
         return self.card.domain.min_distance, self.card.domain.max_distance
+
+    @property
+    def max_extrapolation(self) -> float:
+        """Largest grade of an atom that does not stop the simulation."""
+        return float("inf") if self.out_of_range == "warn" else self.max_known
 
     def problem(self, state: State, molecule: Molecule) -> str | None:
         """Tell why a simulation cannot go on.
@@ -128,5 +138,13 @@ class Limits:
             problems = problems_out_of_range(
                 replace(molecule, positions=state.positions), self.card
             )
-            return problems[0] if problems else None
+            if problems:
+                return problems[0]
+            return self.unknown(state, molecule)
         return None
+
+    def unknown(self, state: State, molecule: Molecule) -> str | None:
+        """Tell which atom is in surroundings that the model does not know, if one is."""
+        return unknown_surroundings(
+            state.extrapolation, molecule.numbers, self.card, self.max_known
+        )

@@ -309,8 +309,8 @@ def problems_of_electrons(molecule: Molecule, card: Card) -> list[str]:
     if found is None or electrons % 2:
         return []
     return [
-        f"multiplicity: none was given, which means 1, but the ground state of {found} has unpaired "
-        f"electrons, and {card.name} would give another one's energy (1 takes the singlet)"
+        f"multiplicity: none was given, which means 1, but the ground state of {found} has "
+        f"unpaired electrons, expected one ({card.name} takes 1 for the singlet)"
     ]
 
 

@@ -1,7 +1,7 @@
-"""Structures whose ground state is known not to be a closed shell, though their electrons pair up.
+"""Structures whose ground state has unpaired electrons, though the number of electrons is even.
 
-A model that knows closed shells only takes an even number of electrons for a singlet. For O₂, carbene
-and most single atoms that is an excited state, and so would be whatever the model says.
+A model that knows closed shells only takes an even number of electrons for a singlet. For O₂,
+carbene and most single atoms that is an excited state, and so would be whatever the model says.
 """
 
 from __future__ import annotations

@@ -13,7 +13,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from efa_zoo.base.errors import InputError, SimulationError
-from efa_zoo.models.checks import OutOfRange, check_structure, ignore_out_of_range
+from efa_zoo.models.checks import (
+    OutOfRange,
+    check_structure,
+    ignore_out_of_range,
+    unknown_surroundings,
+)
 from efa_zoo.models.hub.registry import load
 from efa_zoo.models.potential import Potential
 from efa_zoo.simulation.bonds import changed_bonds
@@ -37,9 +42,12 @@ class Relaxation:
         energy: in eV.
         largest_force: on an atom, in eV/Å, without what constraints take up.
         steps: number of steps done.
-        converged: whether the largest force is small enough.
+        converged: whether the largest force is small enough, no bond changed unless that was asked
+            for, and all atoms are in surroundings that the model knows.
         changed_bonds: bonds that were made or broken on the way, such as "N0-H1 broken". A model
             that knows no reactions is wrong about them.
+        unknown: what about the last structure the model does not know, in one sentence; None if
+            there is nothing, or if the model is not calibrated.
     """
 
     atoms: Atoms
@@ -48,6 +56,7 @@ class Relaxation:
     steps: int
     converged: bool
     changed_bonds: tuple[str, ...] = ()
+    unknown: str | None = None
 
 
 def relax(
@@ -60,6 +69,7 @@ def relax(
     charge: int | None = None,
     dtype: DTypeLike = "float64",
     out_of_range: OutOfRange = "error",
+    reactions: bool = False,
     trajectory: str | PathLike[str] | None = None,
     on_step: Callable[[int, float, float], None] | None = None,
 ) -> Relaxation:
@@ -75,7 +85,10 @@ def relax(
             it is 0, which is logged.
         dtype: floating-point type to compute in.
         out_of_range: whether a structure outside what the model knows, at the start or on the way,
-            stops the relaxation; "warn" only warns about the one at the start.
+            stops the relaxation; "warn" only warns about the one at the start, and a relaxation
+            that ends in surroundings that the model does not know has not converged.
+        reactions: whether bonds may change; otherwise a relaxation that changes them has not
+            converged.
         trajectory: file to add every step to, in the extended XYZ format; it must not exist.
         on_step: called with the number of each step, the energy (eV) and the largest force (eV/Å).
 
@@ -124,6 +137,9 @@ def relax(
     except InputError as error:
         raise SimulationError(f"step {search.nsteps + 1}: {error}") from error
     energy, forces = float(moving.get_potential_energy()), moving.get_forces()
+    grades: Any = calculator.results.get("extrapolation")
+    unknown = unknown_surroundings(grades, molecule.numbers, potential.card)
+    changes = changed_bonds(atoms, moving)
     moving.calc = SinglePointCalculator(
         moving, energy=energy, forces=moving.get_forces(apply_constraint=False)
     )
@@ -132,8 +148,9 @@ def relax(
         energy=energy,
         largest_force=_largest(forces),
         steps=search.nsteps,
-        converged=converged,
-        changed_bonds=changed_bonds(atoms, moving),
+        converged=converged and unknown is None and (reactions or not changes),
+        changed_bonds=changes,
+        unknown=unknown,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from efa_zoo.analysis.evaluation.long_range import CHARGES
 from efa_zoo.analysis.evaluation.uncertainty import quality_lines
@@ -37,8 +38,8 @@ class Evaluation:
         uncertainty: split, then `energy` and `force`, then how well the predicted standard
             deviations fit the errors: `spearman` (rank correlation), `coverage` (share of errors
             within ±σ), `miscalibration` (area between the calibration curve and the diagonal),
-            `within_10` to `within_90` (the curve); for `energy` also the share of structures that
-            are `refused`. Empty where the model is not calibrated.
+            and that `curve` at 10, 20, … 90 %; for `energy` also the share of structures that are
+            `refused`. Empty where the model is not calibrated.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Evaluation:
     interactions: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     tails: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     elements: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
-    uncertainty: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    uncertainty: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, JSON]:
         """Plain numbers in nested dictionaries, for JSON and for the card."""

@@ -42,6 +42,8 @@ def write(
     dtype: np.dtype,
     platforms: Sequence[str],
     evaluation: str | None,
+    *,
+    calibrated: bool,
 ) -> None:
     manifest: dict[str, Any] = {
         "format": _FORMAT,
@@ -58,7 +60,7 @@ def write(
         ],
         "outputs": [
             {"name": name, "shape": list(shape), "dtype": kind, "unit": unit}
-            for name, shape, kind, unit in results(card.model, dtype)
+            for name, shape, kind, unit in results(card.model, dtype, calibrated=calibrated)
         ],
         "program": {
             "member": PROGRAM,

@@ -16,20 +16,23 @@ from jaxtyping import Array
 from efa_zoo.base.config import AttentionConfig, ModelConfig
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.outputs import Outputs
+from efa_zoo.models.potential import Predictor
 from efa_zoo.structures.graph import Graph
 
 
-def with_evaluation(network: EnergyModel, evaluation: str | None) -> EnergyModel:
+def with_evaluation(predictor: Predictor, evaluation: str | None) -> Predictor:
     """The network with a fixed evaluation of attention: the choice by size needs a size."""
+    network = predictor.network
     config = network.config
     if config.attention is None or evaluation is None:
-        return network
+        return predictor
     changes: dict[str, Any] = {"evaluation": evaluation}
     if evaluation == "exact":  # which takes no grid
         changes |= {"grid": None, "tolerance": AttentionConfig.tolerance}
     fixed = dataclasses.replace(config, attention=dataclasses.replace(config.attention, **changes))
     like = eqx.filter_eval_shape(EnergyModel, fixed, key=jax.random.key(0))
-    return jax.tree.unflatten(jax.tree.structure(like), jax.tree.leaves(network))
+    network = jax.tree.unflatten(jax.tree.structure(like), jax.tree.leaves(network))
+    return Predictor(network, predictor.calibration)
 
 
 def inputs(config: ModelConfig, dtype: np.dtype) -> list[tuple[str, tuple[str, ...], str, str]]:
@@ -49,7 +52,9 @@ def inputs(config: ModelConfig, dtype: np.dtype) -> list[tuple[str, tuple[str, .
     return arguments
 
 
-def results(config: ModelConfig, dtype: np.dtype) -> list[tuple[str, tuple[str, ...], str, str]]:
+def results(
+    config: ModelConfig, dtype: np.dtype, *, calibrated: bool
+) -> list[tuple[str, tuple[str, ...], str, str]]:
     """Name, shape, type and unit of every result of the program, fields of `Outputs`."""
     atoms = ("molecules", "atoms")
     energies = "eV, relative to the card's reference energies"
@@ -62,16 +67,26 @@ def results(config: ModelConfig, dtype: np.dtype) -> list[tuple[str, tuple[str, 
             ("charges", atoms, dtype.name, "e"),
             ("dipole", ("molecules", "3"), dtype.name, "e·Å, about the mean of the positions"),
         ]
+    if calibrated:
+        found += [
+            ("energy_uncertainty", ("molecules",), dtype.name, "eV, standard deviation"),
+            ("force_uncertainty", atoms, dtype.name, "eV/Å, standard deviation of a component"),
+            ("extrapolation", atoms, dtype.name, "1 is the limit of known surroundings"),
+        ]
     return found
 
 
-def make_program(network: EnergyModel, dtype: np.dtype, platforms: Sequence[str]) -> bytes:
-    """Atomic energies and forces of a batch of any size, serialised."""
+def make_program(predictor: Predictor, dtype: np.dtype, platforms: Sequence[str]) -> bytes:
+    """What is computed of a batch of any size, serialised."""
+    config = predictor.network.config
+    names = [
+        name for name, *_ in results(config, dtype, calibrated=predictor.calibration is not None)
+    ]
 
     # As `energy_and_forces`, whose contracts cannot handle sizes that are left open.
     def molecule(positions: Array, graph: Graph) -> Outputs:
         def total(moved: Array) -> tuple[Array, Outputs]:
-            outputs = network(eqx.tree_at(lambda g: g.positions, graph, moved))
+            outputs = predictor(eqx.tree_at(lambda g: g.positions, graph, moved))
             return outputs.energy, outputs
 
         (_, outputs), gradient = jax.value_and_grad(total, has_aux=True)(positions)
@@ -80,15 +95,15 @@ def make_program(network: EnergyModel, dtype: np.dtype, platforms: Sequence[str]
     def batch(*leaves: Array) -> tuple[Array, ...]:
         graphs = jax.tree.unflatten(layout, leaves)
         outputs = jax.vmap(molecule)(graphs.positions, graphs)
-        return tuple(getattr(outputs, name) for name, *_ in results(network.config, dtype))
+        return tuple(getattr(outputs, name) for name in names)
 
-    layout = jax.tree.structure(_one_atom(network.config))
+    layout = jax.tree.structure(_one_atom(config))
     scope = jax.export.SymbolicScope()
     shapes = [
         jax.ShapeDtypeStruct(
             jax.export.symbolic_shape(f"({','.join(shape)},)", scope=scope), np.dtype(kind)
         )
-        for _, shape, kind, _ in inputs(network.config, dtype)
+        for _, shape, kind, _ in inputs(config, dtype)
     ]
     with _source_files_without_folders():
         return bytes(jax.export.export(jax.jit(batch), platforms=platforms)(*shapes).serialize())

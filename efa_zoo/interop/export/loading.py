@@ -19,8 +19,8 @@ from efa_zoo.base.errors import ConfigError, ExportError, InputError
 from efa_zoo.base.interrupts import forbid_fork, require_no_fork
 from efa_zoo.interop.export import _archive
 from efa_zoo.interop.export._platforms import DEVICES
-from efa_zoo.interop.export._program import inputs, results
-from efa_zoo.models.checks import OutOfRange, as_out_of_range, check_structure
+from efa_zoo.interop.export._program import inputs
+from efa_zoo.models.checks import OutOfRange, as_out_of_range, check_structure, judge_surroundings
 from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.outputs import Outputs
 from efa_zoo.models.prediction import Prediction
@@ -41,12 +41,15 @@ class ExportedModel:
         dtype: floating-point type of the program, "float32" or "float64".
         platforms: where it runs, such as `("cpu", "cuda")`.
         attention: how it evaluates attention, "exact" or "quadrature"; None without attention.
+        outputs: names of what it gives, fields of `Outputs`; uncertainties are among them where the
+            model was calibrated.
     """
 
     card: Card
     dtype: str
     platforms: tuple[str, ...]
     attention: str | None
+    outputs: tuple[str, ...]
     _call: Callable[..., Any]
 
     @overload
@@ -119,7 +122,7 @@ class ExportedModel:
 
         Returns:
             Atomic energies in eV relative to the card's reference energies, and forces in eV/Å;
-            charges and dipole if the model has them.
+            charges and dipole if the model has them, uncertainties and grades if it is calibrated.
 
         Raises:
             InputError: the graphs do not list all pairs within the cutoff.
@@ -136,8 +139,7 @@ class ExportedModel:
                 jnp.asarray(getattr(graphs, name), kind)
                 for name, _, kind, _ in inputs(self.card.model, floats)
             ]
-            names = [name for name, *_ in results(self.card.model, floats)]
-            return Outputs(**dict(zip(names, self._call(*arguments), strict=True)))
+            return Outputs(**dict(zip(self.outputs, self._call(*arguments), strict=True)))
 
     def _predict(
         self,
@@ -156,7 +158,11 @@ class ExportedModel:
         )
         outputs = self.evaluate(pack([molecule], shape, reach=cutoff, dtype=np.dtype(self.dtype)))
         one = jax.tree.map(lambda leaf: leaf[0], jax.device_get(outputs))
-        return Prediction.of(one, molecule, self.card)
+        found = Prediction.of(one, molecule, self.card)
+        judge_surroundings(
+            found.extrapolation, molecule.numbers, self.card, out_of_range, where=where
+        )
+        return found
 
 
 def load_exported(path: str | PathLike[str], *, sha256: str | None = None) -> ExportedModel:
@@ -190,6 +196,7 @@ def load_exported(path: str | PathLike[str], *, sha256: str | None = None) -> Ex
         card = from_table(Card, manifest["card"])
         dtype, platforms = manifest["dtype"], tuple(manifest["platforms"])
         attention, expected = manifest["attention"], manifest["program"]["sha256"]
+        outputs = tuple(str(output["name"]) for output in manifest["outputs"])
         _archive.require_digest(path, manifest, card)
     except (ConfigError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ExportError(f"{path}: {_archive.MANIFEST}: not as expected ({error!r})") from error
@@ -215,5 +222,6 @@ def load_exported(path: str | PathLike[str], *, sha256: str | None = None) -> Ex
         dtype=dtype,
         platforms=platforms,
         attention=attention,
+        outputs=outputs,
         _call=jax.jit(exported.call),
     )

@@ -8,13 +8,13 @@ f of an atom of element z, their mean μ and covariance Σ over the atoms of z i
   largest one that counts as known. Beyond 1 the model does not know the atom's surroundings.
 - *Energy uncertainty*: last-layer prediction rigidity √(φᵀ G⁻¹ φ) (F. Bigi, S. Chong, M. Ceriotti,
   F. Grasselli, Mach. Learn.: Sci. Technol. 5, 045018 (2024)), where φ are the features summed over
-  the atoms with the counts of the elements, and G is their Gram matrix over the training structures.
+  the atoms with the counts of the elements, and G is their Gram matrix over training structures.
 - *Force uncertainty* of an atom: from its grade and its features.
 
-All three come in arbitrary units; errors of the validation structures set the scale. It is the
-exponential of a linear function of the features, so that it may differ between kinds of atoms and of
-molecules, and is kept within what validation has seen. Of the intervals ±σ, 68.27 % hold the label
-of a validation structure.
+Errors of the validation structures set the scale of the uncertainties. It is the exponential of a
+linear function of the features, so that it may differ between kinds of atoms and of molecules, and
+is kept within what validation has seen. Of the intervals ±σ, 68.27 % hold the label of a validation
+structure.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.stats import binom
 
 from efa_zoo.base.errors import DataError
 from efa_zoo.models.uncertainty.calibration import Calibration
@@ -19,8 +20,9 @@ FEWEST = 50
 #: Share of a Gaussian within one standard deviation.
 _ONE_SIGMA = 0.6826894921370859
 
-#: Share of the validation structures whose surroundings count as known.
-_KNOWN = 0.997
+#: Share of structures like those of validation that may be refused, and the confidence that it is
+#: no more; where validation is too small to say so, by how much its farthest atom is exceeded.
+_REFUSED, _CONFIDENCE, _MARGIN = 0.005, 0.9, 1.1
 
 #: By this share of an element's distances those of different elements are compared.
 _USUAL = 0.995
@@ -171,8 +173,16 @@ def _whiten(training: Features, validation: Features, elements: _Array) -> tuple
             found[kinds == kind] /= usual
     largest = np.zeros(validation.count)
     np.maximum.at(largest, validation.structure, distances[1][1])
-    limit = max(float(np.quantile(largest, _KNOWN)), 1e-6)
-    return np.asarray(means), np.asarray(matrices) / limit
+    return np.asarray(means), np.asarray(matrices) / max(_limit(largest), 1e-6)
+
+
+def _limit(largest: _Array) -> float:
+    """Largest distance that counts as known, of the largest ones of the validation structures."""
+    # With so many beyond, more than the share that may be are still as likely as confidence lets.
+    beyond = int(binom.ppf(1 - _CONFIDENCE, len(largest), _REFUSED)) - 1
+    if beyond < 0:
+        return _MARGIN * float(largest.max())
+    return float(np.sort(largest)[len(largest) - 1 - beyond])
 
 
 def _folds(features: Features, elements: _Array) -> _Array:

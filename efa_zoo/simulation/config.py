@@ -36,8 +36,8 @@ class DynamicsConfig:
             molecules without constraints.
         max_temperature: in K; beyond it the simulation stops.
         max_force: in eV/Å; a larger force on an atom stops the simulation.
-        max_extrapolation: a larger extrapolation grade of an atom stops the simulation. A grade of
-            1 is that of rare structures in training, which fluctuations pass now and then.
+        max_extrapolation: a larger extrapolation grade of an atom stops the simulation: beyond 1
+            the model does not know the surroundings of the atom.
     """
 
     ensemble: Literal["nve", "nvt"] = "nve"
@@ -50,7 +50,7 @@ class DynamicsConfig:
     engine: Literal["auto", "compiled", "ase"] = "auto"
     max_temperature: float = 5000.0
     max_force: float = 100.0
-    max_extrapolation: float = 1.5
+    max_extrapolation: float = 1.0
 
     def __post_init__(self) -> None:
         if self.ensemble not in ("nve", "nvt"):

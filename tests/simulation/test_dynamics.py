@@ -17,6 +17,7 @@ from toys import calibrated, read_all
 
 import efa_zoo
 from efa_zoo.base.errors import InputError, SimulationError
+from efa_zoo.models.checks import OutOfRangeWarning
 from efa_zoo.simulation import DynamicsConfig, DynamicsResult, energy_drift, read_log, run_dynamics
 
 NVE = DynamicsConfig(temperature=300.0, steps=25, interval=10)
@@ -257,7 +258,8 @@ def test_it_stops_in_surroundings_that_the_model_does_not_know(
     last = read_all(tmp_path / "run.extxyz")[-1]
     assert 0 < last.info["step"] < 40
     assert f"step {last.info['step']} " in str(stopped.value)
-    (here,) = efa_zoo.predict(knowing, [last], dtype="float64", out_of_range="warn")
+    with pytest.warns(OutOfRangeWarning, match="surroundings"):
+        here = efa_zoo.predict(knowing, last, dtype="float64", out_of_range="warn")
     assert here.extrapolation is not None and here.extrapolation.max() > 1
     with caplog.at_level(logging.WARNING, "efa_zoo"):
         result = run_dynamics(knowing, atoms, config, tmp_path / "warn.extxyz", out_of_range="warn")

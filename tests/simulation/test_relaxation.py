@@ -147,11 +147,11 @@ def test_unknown_surroundings_stop_it_and_are_never_converged(
     fmax = 0.3 * float(np.sqrt((start.forces**2).sum(axis=1).max()))
     with pytest.raises(SimulationError, match=r"step \d+: surroundings: those of atom"):
         relax(narrow, atoms, fmax=fmax)
-    result = relax(narrow, atoms, fmax=fmax, out_of_range="warn")
+    result = relax(narrow, atoms, fmax=fmax, out_of_range="warn", reactions=True)
     assert result.largest_force <= fmax
     assert not result.converged
     assert result.unknown is not None and "extrapolation grade" in result.unknown
-    free = relax(model, atoms, fmax=fmax)
+    free = relax(model, atoms, fmax=fmax, reactions=True)
     assert free.converged and free.unknown is None
     np.testing.assert_allclose(free.atoms.positions, result.atoms.positions, atol=1e-9)
 

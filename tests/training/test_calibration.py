@@ -9,13 +9,13 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 import pytest
-from commands import succeed
 from toys import TOY_REFERENCES, make_model
 
 import efa_zoo
 from data_pipelines.files.extxyz import write_extxyz
 from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError, InputError
+from efa_zoo.cli import main
 from efa_zoo.models.hub.registry import find
 from efa_zoo.models.weights import weights_hash
 from efa_zoo.structures.elements import ATOMIC_NUMBERS
@@ -86,7 +86,7 @@ def test_a_model_is_calibrated_on_its_own_data(home: Path) -> None:
     assert len(quality["energy"]["curve"]) == 9
     assert card.metrics["test"]["all"]["count"] == 20
 
-    positions = waters(1, 3)[0].positions
+    positions = _WATER
     graph = efa_zoo.Graph.from_arrays([8, 1, 1], positions, None)
     assert efa_zoo.predict("toy", graph).energy_uncertainty is not None
     strange = positions + np.asarray([[0, 0, 0], [1.0, 0, 0], [0, 0, 0]])
@@ -97,9 +97,11 @@ def test_a_model_is_calibrated_on_its_own_data(home: Path) -> None:
 
 
 def test_the_command_takes_a_file(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_extxyz(home / "waters.extxyz", waters(200, 4))
-    text = succeed(capsys, "calibrate", "toy", "--data", "waters.extxyz", "--charge", "0")
-    assert "Uncertainty calibrated on" in text
+    write_extxyz(home / "waters.extxyz", waters(600, 4))
+    assert main(["calibrate", "toy", "--data", "waters.extxyz", "--charge", "0"]) == 0
+    said = capsys.readouterr()
+    assert "Uncertainty calibrated on" in said.out
+    assert "calibrated on 480 structures of training" in said.err
     card = efa_zoo.card("toy")
     assert card.calibration is not None and card.calibration.data == "waters.extxyz"
     assert "uncertainty" not in card.metrics  # other data do not say how the model does on its own

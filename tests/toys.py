@@ -16,7 +16,7 @@ from efa_zoo.base.config import ModelConfig
 from efa_zoo.models.hub.cards import Card, DataSource, WeightsFile, write_results
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.potential import Potential
-from efa_zoo.models.uncertainty import Features, fit_calibration
+from efa_zoo.models.uncertainty.fitting import Features, fit_calibration
 from efa_zoo.models.weights import named_arrays, save_weights
 from efa_zoo.structures.domain import Domain
 from efa_zoo.structures.graph import Graph, stack

@@ -22,8 +22,12 @@ from efa_zoo.models.hub.cards import CalibrationRecord, WeightsFile, write_resul
 from efa_zoo.models.inference import PredictionStream
 from efa_zoo.models.outputs import Outputs
 from efa_zoo.models.potential import Potential, cast
-from efa_zoo.models.uncertainty import Calibration, Features, fit_calibration
-from efa_zoo.models.uncertainty.calibration import calibration_tensors, take_calibration
+from efa_zoo.models.uncertainty.calibration import (
+    Calibration,
+    calibration_tensors,
+    take_calibration,
+)
+from efa_zoo.models.uncertainty.fitting import Features, fit_calibration
 from efa_zoo.models.weights import read_tensors, save_weights
 
 WIDTH, ATOMS = 5, 4

@@ -157,8 +157,8 @@ def _evaluation(network: EnergyModel, wanted: str | None) -> str | None:
 def _compare(exported: ExportedModel, predictor: Predictor, path: Path) -> tuple[float, float]:
     """Largest differences of atomic energies (eV) and force components (eV/Å) to the network.
 
-    Uncertainties and grades lie on steep functions of features that nearly depend on each other, and
-    are infinite for elements that were not trained on.
+    Uncertainties and grades are steep functions of features that nearly depend on each other, and
+    infinite for elements that were not trained on.
 
     Raises:
         ExportError: they are too large.

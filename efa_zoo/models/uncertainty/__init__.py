@@ -20,6 +20,5 @@ structure.
 from __future__ import annotations
 
 from efa_zoo.models.uncertainty.calibration import Calibration
-from efa_zoo.models.uncertainty.fitting import Features, fit_calibration
 
-__all__ = ["Calibration", "Features", "fit_calibration"]
+__all__ = ["Calibration"]

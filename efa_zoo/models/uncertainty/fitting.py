@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import binom
 
 from efa_zoo.base.errors import DataError
 from efa_zoo.models.uncertainty.calibration import Calibration
@@ -178,6 +177,8 @@ def _whiten(training: Features, validation: Features, elements: _Array) -> tuple
 
 def _limit(largest: _Array) -> float:
     """Largest distance that counts as known, of the largest ones of the validation structures."""
+    from scipy.stats import binom  # slow to import, and only needed here
+
     # With so many beyond, more than the share that may be are still as likely as confidence lets.
     beyond = int(binom.ppf(1 - _CONFIDENCE, len(largest), _REFUSED)) - 1
     if beyond < 0:

@@ -67,18 +67,18 @@ class Limits:
         max_temperature: in K.
         max_force: in eV/Å, on an atom.
         degrees_of_freedom: that share the kinetic energy.
-        max_known: extrapolation grade of an atom beyond which its surroundings are not known.
         card: of the model, which says what distances it knows.
         out_of_range: whether atoms outside of those distances or in unknown surroundings stop the
             simulation.
+        max_known: extrapolation grade of an atom beyond which its surroundings are not known.
     """
 
     max_temperature: float
     max_force: float
     degrees_of_freedom: int
-    max_known: float
     card: Card
     out_of_range: OutOfRange
+    max_known: float = 1.0
 
     @property
     def max_kinetic_energy(self) -> float:

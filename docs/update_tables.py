@@ -113,6 +113,20 @@ def _card(card: Card) -> Iterator[str]:
             cells = [f"{1e3 * row[f'energy_{kind}']:.3g} meV" for kind in ("mae", "rmse")]
             cells += [f"{1e3 * row[f'force_{kind}']:.3g} meV/Å" for kind in ("mae", "rmse")]
             yield f"| {split} | {row['count']:,} | {' | '.join(cells)} |"
+    if card.calibration is None:
+        yield from (
+            "",
+            "Not calibrated: no uncertainties, and nothing is refused for its surroundings.",
+        )
+    elif quality := card.metrics.get("uncertainty", {}).get("test"):
+        energy, force = quality["energy"], quality["force"]
+        yield from (
+            "",
+            f"Uncertainty on the test split: {100 * energy['coverage']:.0f}% of energies and "
+            f"{100 * force['coverage']:.0f}% of force components within ±σ, rank correlations with "
+            f"the errors {energy['spearman']:.2f} and {force['spearman']:.2f}; "
+            f"{100 * energy['refused']:.2g}% refused.",
+        )
     if card.limits:
         yield from ("", f"**Limits.** {' '.join(card.limits.split())}")
 
@@ -189,6 +203,48 @@ def robustness() -> Iterator[str]:
         yield f"| {label} | {' | '.join(f'{count:,}' for count in counts)} |"
 
 
+def uncertainty() -> Iterator[str]:
+    """How well uncertainties fit errors, by model and split."""
+    kinds = [f"{kind}: rank | within σ | area" for kind in ("energy", "force")]
+    yield f"| model | split | {' | '.join(kinds)} | refused |"
+    yield "|---|---|" + "---:|" * 7
+    for name in efa_zoo.list_models():
+        for split, found in efa_zoo.card(name).metrics.get("uncertainty", {}).items():
+            cells = [
+                f"{row['spearman']:.2f} | {100 * row['coverage']:.0f}% "
+                f"| {row['miscalibration']:.3f}"
+                for row in (found["energy"], found["force"])
+            ]
+            refused = f"{100 * found['energy']['refused']:.2f}%"
+            yield f"| `{name}` | {split} | {' | '.join(cells)} | {refused} |"
+
+
+def trust() -> Iterator[str]:
+    """What is refused of structures that models have not learned from, and what that costs."""
+    found = json.loads((DOCS / "trust.json").read_text(encoding="utf-8"))
+    yield (
+        "| model | structures | tried | refused | wrong by 0.5 eV | refused of these "
+        "| wrong tenfold | refused of these |"
+    )
+    yield "|---|---|" + "---:|" * 6
+    for name, row in found.items():
+        for kind, counts in row["strangers"].items():
+            keys = ("count", "refused", "wrong", "wrong_refused", "tenfold", "tenfold_refused")
+            yield f"| `{name}` | {kind} | {' | '.join(f'{counts[key]:,}' for key in keys)} |"
+    yield ""
+    for name, row in found.items():
+        if "relaxations" in row:
+            ends, cost = row["relaxations"], row["costs"]
+            yield (
+                f"- `{name}`, {ends['starts']} relaxations of pairs pushed together at random: "
+                f"{ends['converged']} converge, {ends['holes']} of these wrong by over 0.5 eV; "
+                f"{ends['stopped']} stop where the model does not know, {ends['bonds']} fail for "
+                f"changed bonds, {ends['late']} are not done after 150 steps. CPU seconds with "
+                f"checks to those without: {cost['batch']:.2f} for a batch, "
+                f"{cost['dynamics']:.2f} for compiled dynamics."
+            )
+
+
 def _error(error: float | None) -> str:
     if error is None:
         return "–"
@@ -200,7 +256,7 @@ TABLES: dict[Path, tuple[Callable[[], Iterator[str]], ...]] = {
     DOCS / "dimers.md": (dimers,),
     DOCS / "howto" / "kernels.md": (kernels,),
     DOCS / "models.md": (cards,),
-    DOCS / "numbers.md": (models, symmetry, robustness),
+    DOCS / "numbers.md": (models, symmetry, robustness, uncertainty, trust),
 }
 
 

@@ -16,13 +16,18 @@ from numpy.typing import DTypeLike
 
 from efa_zoo.base.errors import ConfigError, InputError
 from efa_zoo.base.interrupts import forbid_fork, require_no_fork
-from efa_zoo.models.checks import OutOfRange, as_float_dtype, as_out_of_range, check_structure
+from efa_zoo.models.checks import (
+    OutOfRange,
+    as_float_dtype,
+    as_out_of_range,
+    check_structure,
+    judge_surroundings,
+)
 from efa_zoo.models.energy import energy_and_forces
 from efa_zoo.models.hub.registry import load
-from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.outputs import Outputs
-from efa_zoo.models.potential import Potential, cast
-from efa_zoo.models.prediction import Prediction
+from efa_zoo.models.potential import Potential, Predictor, cast
+from efa_zoo.models.prediction import UNCERTAINTIES, Prediction
 from efa_zoo.structures.graph import Graph, pack_one
 from efa_zoo.structures.molecule import Molecule
 from efa_zoo.structures.neighbors import NeighborList, padded_atoms
@@ -54,7 +59,8 @@ class EFACalculator(Calculator):
     """
 
     #: Charges of the atoms and the dipole moment too, if the model has them, and stress if it can
-    #: attend in a cell or has no attention.
+    #: attend in a cell or has no attention; of a calibrated model `energy_uncertainty`,
+    #: `force_uncertainty` and `extrapolation` as a `Prediction` has them.
     implemented_properties: list[str] = ["energy", "free_energy", "forces", "energies"]  # noqa: RUF012
     discard_results_on_any_change = True
 
@@ -83,7 +89,8 @@ class EFACalculator(Calculator):
             dtype: floating-point type to compute in, float64 or float32. JAX's global settings
                 are neither needed nor changed.
             out_of_range: whether a structure outside what the card says the model knows (charge,
-                electrons, distances) raises or only warns.
+                electrons, distances), or with an atom in surroundings that the model does not
+                know, raises or only warns.
             skin: in Å, how much farther than the cutoff neighbours are searched.
 
         Raises:
@@ -101,6 +108,8 @@ class EFACalculator(Calculator):
         with contextlib.suppress(ConfigError):
             _ = self.potential.network.wave_reach
             self.implemented_properties = [*self.implemented_properties, "stress"]
+        if potential.calibration is not None:
+            self.implemented_properties = [*self.implemented_properties, *UNCERTAINTIES]
         super().__init__()
         self.parameters: Any = Parameters(  # what ASE stores with results
             model=potential.card.name,
@@ -196,8 +205,14 @@ class EFACalculator(Calculator):
             **self._wave_options(molecule),
         )
         with jax.enable_x64(self._dtype == np.float64):
-            outputs = jax.device_get(_evaluate(self.potential.network, graph))
+            outputs = jax.device_get(_evaluate(self.potential.predictor, graph))
         prediction = Prediction.of(outputs, molecule, self.potential.card)
+        judge_surroundings(
+            prediction.extrapolation,
+            molecule.numbers,
+            self.potential.card,
+            self.parameters["out_of_range"],
+        )
         self.atoms = atoms.copy()
         self.results = {
             "energy": prediction.energy,
@@ -205,12 +220,9 @@ class EFACalculator(Calculator):
             "forces": prediction.forces,
             "energies": prediction.atomic_energies,
         }
-        if prediction.charges is not None:
-            self.results["charges"] = prediction.charges
-        if prediction.dipole is not None:
-            self.results["dipole"] = prediction.dipole
-        if prediction.stress is not None:
-            self.results["stress"] = prediction.stress
+        for name in ("charges", "dipole", "stress", *UNCERTAINTIES):
+            if (found := getattr(prediction, name)) is not None:
+                self.results[name] = found
 
     def _wave_options(self, molecule: Molecule) -> dict[str, Any]:
         """Padded number and reach of the wave vectors of a structure in a cell."""
@@ -241,6 +253,6 @@ def _is_array(leaf: object) -> bool:
 
 
 @eqx.filter_jit
-def _evaluate(network: EnergyModel, graph: Graph) -> Outputs:
+def _evaluate(predictor: Predictor, graph: Graph) -> Outputs:
     """Compute one molecule; compiled once per shape and architecture."""
-    return energy_and_forces(network, graph)
+    return energy_and_forces(predictor, graph)

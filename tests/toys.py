@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 from ase import Atoms
@@ -17,8 +18,10 @@ from efa_zoo.base.config import AttentionConfig, Coulomb, MessagePassingConfig, 
 from efa_zoo.models.hub.cards import Card, DataSource, WeightsFile, write_results
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.potential import Potential
+from efa_zoo.models.uncertainty.fitting import Features, fit_calibration
 from efa_zoo.models.weights import named_arrays, save_weights
 from efa_zoo.structures.domain import Domain
+from efa_zoo.structures.graph import Graph, stack
 
 TOY_ZOO_FILE = """\
 # A network too small to be right about anything.
@@ -105,6 +108,41 @@ def potential(model: ModelConfig) -> Potential:
         reference_energies=TOY_REFERENCES,
     )
     return Potential(network=EnergyModel(model, key=jax.random.key(0)), card=card)
+
+
+def calibrated(model: Potential, atoms: Atoms, *, spread: float = 0.05) -> Potential:
+    """A model that knows one molecule, distorted at random, and errs by random numbers."""
+    random = np.random.default_rng(0)
+    config = model.card.model
+    graphs = stack(
+        [
+            Graph.from_arrays(
+                atoms.numbers,
+                atoms.positions + random.normal(scale=spread, size=(len(atoms), 3)),
+                config.message_passing.cutoff,
+            )
+            for _ in range(160)
+        ]
+    )
+    outputs = eqx.filter_jit(jax.vmap(lambda graph: model.network(graph)))(graphs)
+    parts = []
+    for rows in (slice(0, 80), slice(80, 160)):
+        values = np.asarray(outputs.features[rows], np.float64)
+        parts.append(
+            Features(
+                numbers=np.tile(atoms.numbers, len(values)),
+                structure=np.arange(len(values)).repeat(len(atoms)),
+                values=values.reshape(-1, config.features),
+            )
+        )
+    training, validation = parts
+    calibration = fit_calibration(
+        training,
+        validation,
+        random.normal(scale=0.1, size=validation.count),
+        random.normal(scale=0.2, size=(len(validation.numbers), 3)),
+    )
+    return dataclasses.replace(model, calibration=calibration)
 
 
 def read_all(file: Path | str) -> list[Atoms]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -36,12 +36,17 @@ class Parity:
         energies: `[structures, 2]`, label and prediction in eV, both relative to the model's
             reference energies, so that molecules of all sizes share an axis.
         forces: `[components, 2]`, label and prediction in eV/Å, of the structures that have them.
+        energy_uncertainties: `[structures]`, predicted standard deviations in eV; None where the
+            model is not calibrated.
+        force_uncertainties: `[components]` in eV/Å, likewise.
     """
 
     name: str
     source: str
     energies: Float[np.ndarray, "structures 2"]
     forces: Float[np.ndarray, "components 2"]
+    energy_uncertainties: Float[np.ndarray, " structures"] | None = None
+    force_uncertainties: Float[np.ndarray, " components"] | None = None
 
     def to_dict(self) -> dict[str, JSON]:
         """Numbers of values and errors, for JSON; energies in eV, forces in eV/Å."""
@@ -55,6 +60,24 @@ class Parity:
                 for kind, pairs in (("energy", self.energies), ("force", self.forces))
                 for error, value in _errors(pairs).items()
             },
+            **{
+                f"{kind}_{quality}": row[quality]
+                for kind, row in self._uncertainty().items()
+                for quality in ("spearman", "coverage", "miscalibration")
+            },
+        }
+
+    def _uncertainty(self) -> dict[str, dict[str, Any]]:
+        """How well the uncertainties fit the errors, as far as there are any."""
+        from efa_zoo.analysis.evaluation.uncertainty import interval_quality
+
+        return {
+            kind: interval_quality(pairs[:, 1] - pairs[:, 0], sigmas)
+            for kind, pairs, sigmas in (
+                ("energy", self.energies, self.energy_uncertainties),
+                ("force", self.forces, self.force_uncertainties),
+            )
+            if sigmas is not None and len(pairs)
         }
 
     def __str__(self) -> str:
@@ -66,6 +89,11 @@ class Parity:
             if len(pairs):
                 mae, rmse = (1e3 * value for value in _errors(pairs).values())
                 lines.append(f"{kind}: MAE {mae:.2f}, RMSE {rmse:.2f} {unit}")
+        for kind, row in self._uncertainty().items():
+            lines.append(
+                f"{kind} uncertainty: {100 * row['coverage']:.1f}% of errors within σ, Spearman "
+                f"correlation with them {row['spearman']:.2f}"
+            )
         return "\n".join(lines)
 
 
@@ -153,16 +181,26 @@ def _parity(
     source: str,
 ) -> Parity:
     energies, forces = [], [np.zeros((0, 2))]
+    sigmas: list[np.ndarray] = []
+    calibrated = all(found.force_uncertainty is not None for found in predictions)
     for z, (energy, label), found in zip(numbers, labels, predictions, strict=True):
         references = potential.card.energies_of_elements(z).sum()
         energies.append(np.asarray([energy, found.energy]) - references)
         if label is not None:
             forces.append(np.stack([np.ravel(label), found.forces.ravel()], axis=1))
+            if found.force_uncertainty is not None:
+                sigmas.append(np.repeat(found.force_uncertainty, 3))
     return Parity(
         name=potential.card.name,
         source=source,
         energies=np.asarray(energies),
         forces=np.concatenate(forces),
+        energy_uncertainties=(
+            np.asarray([found.energy_uncertainty for found in predictions], np.float64)
+            if calibrated
+            else None
+        ),
+        force_uncertainties=np.concatenate([np.zeros(0), *sigmas]) if calibrated else None,
     )
 
 
@@ -194,13 +232,14 @@ def draw_parity(parity: Parity, path: str | os.PathLike[str]) -> Path:
     # Imported here: only drawing needs it.
     from matplotlib.figure import Figure
 
-    kinds = [("energy", "eV", "meV", parity.energies)]
+    kinds = [("energy", "eV", "meV", parity.energies, parity.energy_uncertainties)]
     if len(parity.forces):
-        kinds.append(("force component", "eV/Å", "meV/Å", parity.forces))
+        forces = parity.forces, parity.force_uncertainties
+        kinds.append(("force component", "eV/Å", "meV/Å", *forces))
     figure = Figure(figsize=(5.2 * len(kinds), 6.4), layout="constrained")
     figure.suptitle(f"{parity.name}: {parity.source}", fontsize=12)
     panels = figure.subplots(2, len(kinds), squeeze=False, height_ratios=(3, 1), sharex="col")
-    for (upper, lower), (kind, unit, small, pairs) in zip(panels.T, kinds, strict=True):
+    for (upper, lower), (kind, unit, small, pairs, sigmas) in zip(panels.T, kinds, strict=True):
         _draw_points(upper, pairs[:, 0], pairs[:, 1])
         low, high = float(pairs.min()), float(pairs.max())
         upper.axline((low, low), slope=1, color="0.3", lw=0.8, zorder=3)
@@ -212,6 +251,10 @@ def draw_parity(parity: Parity, path: str | os.PathLike[str]) -> Path:
         upper.text(0.04, 0.96, numbers, transform=upper.transAxes, va="top", fontsize=9)
         upper.set_ylabel(f"predicted {kind} ({unit})")
         error = 1e3 * (pairs[:, 1] - pairs[:, 0])
+        if sigmas is not None:
+            _draw_intervals(lower, pairs[:, 0], 1e3 * sigmas)
+            within = 100 * np.mean(np.abs(error) <= 1e3 * sigmas)
+            lower.set_title(f"{within:.0f}% within the predicted ±σ (grey)", fontsize=8)
         _draw_points(lower, pairs[:, 0], error)
         lower.axhline(0, color="0.3", lw=0.8, zorder=3)
         limit = 1.05 * float(np.abs(error).max()) or 1.0
@@ -222,6 +265,15 @@ def draw_parity(parity: Parity, path: str | os.PathLike[str]) -> Path:
     if len(kinds) > 1:
         panels[0, 1].set_title("forces", fontsize=10)
     return save_figure(figure, path)
+
+
+def _draw_intervals(axes: Axes, x: np.ndarray, sigmas: np.ndarray) -> None:
+    """Medians of predicted standard deviations along an axis, on both sides of zero."""
+    order = np.argsort(x, kind="stable")
+    parts = np.array_split(order, max(1, min(40, len(x) // 20)))
+    centers = [float(np.median(x[part])) for part in parts]
+    medians = np.asarray([float(np.median(sigmas[part])) for part in parts])
+    axes.fill_between(centers, -medians, medians, color="0.8", lw=0, zorder=1)
 
 
 def _draw_points(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:

@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = {
     "new": "models.new",
     "train": "models.train",
     "finetune": "models.finetune",
+    "calibrate": "models.calibrate",
     "evaluate": "models.evaluate",
     "plot curves": "show.curves",
     "plot parity": "show.parity",

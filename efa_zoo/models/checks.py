@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike
 
 from efa_zoo.attention.reciprocal import wave_reach
 from efa_zoo.base.errors import ConfigError, InputError
+from efa_zoo.models.electrons import open_shell
 from efa_zoo.models.hub.cards import Card, Domain
 from efa_zoo.models.reading import read_structure
 from efa_zoo.structures.cells import Pbc, check_cell
@@ -29,7 +30,10 @@ __all__ = [
     "as_out_of_range",
     "check_structure",
     "ignore_out_of_range",
+    "judge_surroundings",
+    "problems_of_electrons",
     "problems_out_of_range",
+    "unknown_surroundings",
 ]
 
 #: What happens to a structure outside what a model knows.
@@ -37,6 +41,9 @@ OutOfRange: TypeAlias = Literal["error", "warn"]
 
 #: Atoms closer than this (Å) are the same atom given twice, whatever a model knows.
 _SAME_PLACE = 0.1
+
+#: Atoms of the largest structure in which molecules with unpaired electrons are looked for.
+_MOST_ATOMS = 256
 
 _logger = logging.getLogger(__name__)
 
@@ -111,7 +118,7 @@ def check_structure(
         out_of_range: whether a structure outside what the model knows (charge, electrons,
             distances, periodicity) raises or only warns.
         multiplicity: 2S + 1; None takes `atoms.info["spin"]` or the graph's unpaired electrons,
-            without either the lowest, 1 or 2.
+            without either the lowest, 1 or 2, and what is known to have another is out of range.
         where: begins every warning, for example the structure's index.
         stacklevel: whose line a warning names; 3 is the caller of the caller.
 
@@ -149,7 +156,10 @@ def check_structure(
         cell=cell,
         pbc=pbc,
     )
-    for problem in problems_out_of_range(molecule, card):
+    problems = problems_out_of_range(molecule, card)
+    if wanted is None:
+        problems += problems_of_electrons(molecule, card)
+    for problem in problems:
         if given.charge is None and problem.startswith("charge"):
             hint = _charge_hint(int(given.numbers.sum()), domain)
             problem = f"{problem}; none was given, which means 0{hint}"
@@ -323,6 +333,84 @@ def problems_out_of_range(molecule: Molecule, card: Card) -> list[str]:
             f"knows distances up to {domain.max_distance:g} Å"
         )
     return problems
+
+
+def problems_of_electrons(molecule: Molecule, card: Card) -> list[str]:
+    """Tell whether a structure without a multiplicity is known to have another than the lowest.
+
+    Args:
+        molecule: the molecule.
+        card: of the model.
+
+    Returns:
+        A sentence, or none.
+    """
+    if len(molecule.numbers) > _MOST_ATOMS:
+        return []
+    found = open_shell(molecule.numbers, molecule.positions, molecule.charge)
+    electrons = int(molecule.numbers.sum()) - molecule.charge
+    if found is None or electrons % 2:
+        return []
+    return [
+        f"multiplicity: none was given, which means 1, but the ground state of {found} has "
+        f"unpaired electrons, expected one ({card.name} takes 1 for the singlet)"
+    ]
+
+
+def unknown_surroundings(
+    extrapolation: np.ndarray | None, numbers: np.ndarray, card: Card, limit: float = 1.0
+) -> str | None:
+    """Tell which atom has surroundings that a model does not know.
+
+    Args:
+        extrapolation: `[atoms]`, grades of the atoms; None if the model has none.
+        numbers: `[atoms]`, atomic numbers.
+        card: of the model.
+        limit: the largest grade that is known.
+
+    Returns:
+        One sentence about the atom that is farthest from what is known, or None.
+    """
+    if extrapolation is None or np.all(extrapolation <= limit):
+        return None
+    atom = int(np.argmax(np.where(np.isnan(extrapolation), np.inf, extrapolation)))
+    others = int(np.sum(~(extrapolation <= limit))) - 1
+    more = f" (and {others} more)" if others else ""
+    return (
+        f"surroundings: those of atom {atom} ({symbol(int(numbers[atom]))}){more} are unlike all "
+        f"that {card.name} has learned from, extrapolation grade {extrapolation[atom]:.3g}, "
+        f"expected at most {limit:g}"
+    )
+
+
+def judge_surroundings(
+    extrapolation: np.ndarray | None,
+    numbers: np.ndarray,
+    card: Card,
+    out_of_range: OutOfRange,
+    *,
+    where: str = "",
+    stacklevel: int = 3,
+) -> None:
+    """Refuse a predicted structure with an atom whose surroundings a model does not know.
+
+    Args:
+        extrapolation: as for `unknown_surroundings`.
+        numbers: likewise.
+        card: likewise.
+        out_of_range: whether it raises or only warns.
+        where: begins the warning.
+        stacklevel: whose line a warning names; 3 is the caller of the caller.
+
+    Raises:
+        InputError: there is such an atom.
+    """
+    problem = unknown_surroundings(extrapolation, numbers, card)
+    if problem is None:
+        return
+    if out_of_range == "error":
+        raise InputError(problem)
+    warnings.warn(f"{where}{problem}", OutOfRangeWarning, stacklevel=stacklevel)
 
 
 def _signed(charges: Sequence[int]) -> str:

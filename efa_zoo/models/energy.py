@@ -47,12 +47,13 @@ def energy(model: Network, graph: Graph) -> Float[Array, ""]:
 
 
 @contract
-def energy_and_forces(model: Network, graph: Graph) -> Outputs:
+def energy_and_forces(model: Network, graph: Graph, *, features: bool = False) -> Outputs:
     """Compute what a network gives for one molecule, and forces; in a cell stress too.
 
     Args:
         model: gives atomic energies in eV.
         graph: the molecule.
+        features: whether the result keeps the atoms' features, which are many numbers.
 
     Returns:
         The outputs with forces, the negative gradient of the sum of the atomic energies, and in a
@@ -61,16 +62,18 @@ def energy_and_forces(model: Network, graph: Graph) -> Outputs:
     check_graph(graph)
     if graph.cell is not None:
         positions, cell = jnp.asarray(graph.positions), jnp.asarray(graph.cell)
-        return outputs_in_cell(
+        outputs = outputs_in_cell(
             lambda moved, deformed: _total(
                 moved, model, eqx.tree_at(lambda g: g.cell, graph, deformed)
             ),
             positions,
             cell,
         )
-    differentiated = jax.value_and_grad(_total, has_aux=True)
-    (_, outputs), gradient = differentiated(jnp.asarray(graph.positions), model, graph)
-    return dataclasses.replace(outputs, forces=-gradient)
+    else:
+        differentiated = jax.value_and_grad(_total, has_aux=True)
+        (_, outputs), gradient = differentiated(jnp.asarray(graph.positions), model, graph)
+        outputs = dataclasses.replace(outputs, forces=-gradient)
+    return outputs if features else dataclasses.replace(outputs, features=None)
 
 
 def outputs_in_cell(
@@ -118,7 +121,7 @@ def _check_energies(
 
 
 @contract
-def batch_energy_and_forces(model: Network, graphs: Graph) -> Outputs:
+def batch_energy_and_forces(model: Network, graphs: Graph, *, features: bool = False) -> Outputs:
     """Compute what a network gives for a batch, and forces; in cells stress too.
 
     The same as `jax.vmap` of `energy_and_forces`, but on a CPU the molecules are taken a few at a
@@ -127,11 +130,12 @@ def batch_energy_and_forces(model: Network, graphs: Graph) -> Outputs:
     Args:
         model: gives atomic energies in eV.
         graphs: the molecules, with one more leading axis on every leaf.
+        features: as for `energy_and_forces`.
 
     Returns:
         The outputs, with one more leading axis on every leaf.
     """
-    function = jax.vmap(functools.partial(energy_and_forces, model))
+    function = jax.vmap(functools.partial(energy_and_forces, model, features=features))
     size = molecules_at_once(graphs)
     molecules = graphs.atomic_numbers.shape[0]
     if not isinstance(molecules, int) or size >= molecules:

@@ -22,13 +22,13 @@ from efa_zoo.models.checks import (
     as_float_dtype,
     as_out_of_range,
     check_structure,
+    judge_surroundings,
 )
 from efa_zoo.models.energy import batch_energy_and_forces
 from efa_zoo.models.hub.registry import load
-from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.outputs import Outputs
 from efa_zoo.models.parallel.devices import Devices, by_device, device_mesh, place, replicate
-from efa_zoo.models.potential import Potential, cast
+from efa_zoo.models.potential import Potential, Predictor, cast
 from efa_zoo.models.prediction import Prediction, PredictionSummary
 from efa_zoo.models.reading import is_structure
 from efa_zoo.structures.graph import Graph, Shape, pack
@@ -117,7 +117,8 @@ def predict(
             neither needed nor changed.
         devices: number of this process's devices to deal several structures to, or "all".
         out_of_range: whether a structure outside what the card says the model knows (charge,
-            electrons, distances) raises or only warns. An unknown element always raises.
+            electrons, distances), or with an atom in surroundings that the model does not know,
+            raises or only warns. An unknown element always raises.
         on_error: of several structures, whether a bad one raises, or the others are predicted and
             its error stands in its place.
         progress: of several structures, called with the number of those that are done since the
@@ -297,16 +298,25 @@ class _Run:
         mesh = self.mesh if len(molecules) > 1 else None
         devices = 1 if mesh is None else mesh.size
         with jax.enable_x64(self.dtype == np.float64):
-            network = replicate(cast(self.potential.network, self.dtype), mesh)
+            predictor = replicate(cast(self.potential.predictor, self.dtype), mesh)
 
             def collect(members: Sequence[int], outputs: Outputs) -> None:
                 outputs = jax.device_get(outputs)
                 for row, i in enumerate(members):
                     one = jax.tree.map(lambda leaf, row=row: leaf[row], outputs)
+                    where = "" if single else f"structure {first + i}: "
                     try:
-                        results[i] = Prediction.of(one, molecules[i], card)
+                        found = Prediction.of(one, molecules[i], card)
+                        judge_surroundings(
+                            found.extrapolation,
+                            molecules[i].numbers,
+                            card,
+                            self.out_of_range,
+                            where=where,
+                            stacklevel=5,
+                        )
+                        results[i] = found
                     except InputError as error:
-                        where = "" if single else f"structure {first + i}: "
                         if self.on_error == "raise":
                             raise InputError(f"{where}{error}") from error
                         results[i] = InputError(f"{where}{error}")
@@ -314,8 +324,8 @@ class _Run:
 
             # One batch is computed while the next one is put together.
             running: tuple[Sequence[int], Outputs] | None = None
-            plan = plan_batches(sizes, self._shapes, network.evaluation_for, devices)
-            for shape, members in plan:
+            evaluation = predictor.network.evaluation_for
+            for shape, members in plan_batches(sizes, self._shapes, evaluation, devices):
                 batch = pack(
                     [molecules[i] for i in members],
                     shape,
@@ -323,7 +333,7 @@ class _Run:
                     wave_reach=reach,
                     dtype=self.dtype,
                 )
-                launched = members, _evaluate(network, place(batch, mesh), mesh)
+                launched = members, _evaluate(predictor, place(batch, mesh), mesh)
                 if running is not None:
                     collect(*running)
                 running = launched
@@ -363,7 +373,7 @@ _traces = _Traces()
 
 
 @eqx.filter_jit
-def _evaluate(network: EnergyModel, graphs: Graph, mesh: Mesh | None) -> Outputs:
+def _evaluate(predictor: Predictor, graphs: Graph, mesh: Mesh | None) -> Outputs:
     """Compute a batch; compiled once per shape and network."""
     _traces.count += 1
-    return by_device(batch_energy_and_forces, mesh, total=False)(network, graphs)
+    return by_device(batch_energy_and_forces, mesh, total=False)(predictor, graphs)

@@ -197,7 +197,8 @@ class EnergyModel(eqx.Module):
         energies = energies + self.element_bias[jnp.asarray(graph.atomic_numbers)]
         if self.config.repulsion:
             energies = energies + screened_repulsion(graph)
-        return Outputs(atomic_energies=jnp.where(mask, energies, 0), charges=charges, dipole=dipole)
+        features = jnp.where(mask[:, None], scalars, 0)
+        return Outputs(jnp.where(mask, energies, 0), None, charges, dipole, features=features)
 
     def _electrostatics(
         self, graph: Graph, scalars: Array, before: Array

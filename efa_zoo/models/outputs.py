@@ -21,6 +21,12 @@ class Outputs(eqx.Module):
             charge is not zero it depends on that origin. None for periodic structures.
         stress: `[6]` in eV/Å³, derivative of the energy by strain over the volume of the cell, in
             Voigt's order xx, yy, zz, yz, xz, xy; positive where the cell wants to shrink.
+        energy_uncertainty: scalar, standard deviation of the energy's error in eV.
+        force_uncertainty: `[atoms]`, standard deviation of the error of each component of the force
+            in eV/Å; zero for padding.
+        extrapolation: `[atoms]`, how far an atom's surroundings are from those in training; beyond
+            1 they are not known. Zero for padding.
+        features: `[atoms, features]`, what atomic energies are read out of; zero for padding.
     """
 
     atomic_energies: Float[Array, "*batch atoms"]
@@ -28,6 +34,10 @@ class Outputs(eqx.Module):
     charges: Float[Array, "*batch atoms"] | None = None
     dipole: Float[Array, "*batch 3"] | None = None
     stress: Float[Array, "*batch 6"] | None = None
+    energy_uncertainty: Float[Array, "*batch"] | None = None
+    force_uncertainty: Float[Array, "*batch atoms"] | None = None
+    extrapolation: Float[Array, "*batch atoms"] | None = None
+    features: Float[Array, "*batch atoms features"] | None = None
 
     @property
     def energy(self) -> Float[Array, "*batch"]:

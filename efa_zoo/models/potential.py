@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TypeVar
 
 import equinox as eqx
@@ -13,10 +14,39 @@ from numpy.typing import DTypeLike
 from efa_zoo.base.errors import InputError
 from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.models.outputs import Outputs
+from efa_zoo.models.uncertainty.calibration import Calibration
+from efa_zoo.structures.graph import Graph
 
-__all__ = ["Potential", "cast"]
+__all__ = ["Potential", "Predictor", "cast"]
 
 _Tree = TypeVar("_Tree")
+
+
+class Predictor(eqx.Module):
+    """What is computed of a molecule: a network, and what its calibration says of the result.
+
+    Attributes:
+        network: the network.
+        calibration: statistics of its features, or None.
+    """
+
+    network: EnergyModel
+    calibration: Calibration | None
+
+    def __call__(self, graph: Graph) -> Outputs:
+        """Compute atomic energies of one molecule, with uncertainty if there is a calibration.
+
+        Args:
+            graph: as for the network.
+
+        Returns:
+            What the network gives, without its features.
+        """
+        outputs = self.network(graph)
+        if self.calibration is None:
+            return dataclasses.replace(outputs, features=None)
+        return self.calibration(outputs, graph.atomic_numbers)
 
 
 class Potential(eqx.Module):
@@ -27,10 +57,18 @@ class Potential(eqx.Module):
     Attributes:
         network: atomic energies of one molecule (eV) relative to the card's reference energies.
         card: architecture, data, reference energies (eV) and domain.
+        calibration: what uncertainty and known surroundings are told by; None if the weights file
+            has no such statistics, and predictions then come without.
     """
 
     network: EnergyModel
     card: Card = eqx.field(static=True)
+    calibration: Calibration | None = None
+
+    @property
+    def predictor(self) -> Predictor:
+        """Network and calibration, without the card: the part that computes."""
+        return Predictor(self.network, self.calibration)
 
 
 def cast(tree: _Tree, dtype: DTypeLike) -> _Tree:

@@ -12,7 +12,10 @@ from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.outputs import Outputs
 from efa_zoo.structures.molecule import Molecule
 
-__all__ = ["Prediction", "PredictionSummary"]
+__all__ = ["UNCERTAINTIES", "Prediction", "PredictionSummary"]
+
+#: Fields of a prediction that only calibrated models give.
+UNCERTAINTIES = ("energy_uncertainty", "force_uncertainty", "extrapolation")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,6 +33,12 @@ class Prediction:
             the model has none. It depends on that origin where the charge is not zero.
         stress: `[6]` in eV/Å³, float64, in the order and with the sign of ASE (xx, yy, zz, yz, xz,
             xy; positive where the cell wants to shrink); None unless three directions are periodic.
+        energy_uncertainty: standard deviation of the error of `energy` in eV; None, as the next
+            two, if the model is not calibrated.
+        force_uncertainty: `[atoms]`, standard deviation of the error of each component of the force
+            on the atom, in eV/Å, float64.
+        extrapolation: `[atoms]`, how far the atom's surroundings are from those in training,
+            float64; beyond 1 the model does not know them.
     """
 
     energy: float
@@ -39,6 +48,9 @@ class Prediction:
     charges: Float[np.ndarray, " atoms"] | None = None
     dipole: Float[np.ndarray, " 3"] | None = None
     stress: Float[np.ndarray, " 6"] | None = None
+    energy_uncertainty: float | None = None
+    force_uncertainty: Float[np.ndarray, " atoms"] | None = None
+    extrapolation: Float[np.ndarray, " atoms"] | None = None
 
     @classmethod
     def of(cls, outputs: Outputs, molecule: Molecule, card: Card) -> Prediction:
@@ -53,13 +65,14 @@ class Prediction:
             The prediction.
 
         Raises:
-            InputError: a number is not finite.
+            InputError: a number is not finite; uncertainties and grades may be infinite.
         """
         atoms = molecule.num_atoms
         energies = np.asarray(outputs.atomic_energies[:atoms], np.float64)
         energies = energies + card.energies_of_elements(molecule.numbers)
         forces = np.asarray(outputs.forces, np.float64)[:atoms]
         charges = dipole = stress = None
+        energy_uncertainty = force_uncertainty = extrapolation = None
         if outputs.charges is not None:
             charges = np.asarray(outputs.charges, np.float64)[:atoms]
         if outputs.dipole is not None:
@@ -69,6 +82,10 @@ class Prediction:
         numbers = (energies, forces, charges, dipole, stress)
         if not all(np.isfinite(rows).all() for rows in numbers if rows is not None):
             raise InputError("positions: the model gives no finite energy and forces for them")
+        if outputs.extrapolation is not None:
+            energy_uncertainty = float(np.asarray(outputs.energy_uncertainty))
+            force_uncertainty = np.asarray(outputs.force_uncertainty, np.float64)[:atoms]
+            extrapolation = np.asarray(outputs.extrapolation, np.float64)[:atoms]
         return cls(
             energy=float(energies.sum()),
             forces=forces,
@@ -77,6 +94,9 @@ class Prediction:
             charges=charges,
             dipole=dipole,
             stress=stress,
+            energy_uncertainty=energy_uncertainty,
+            force_uncertainty=force_uncertainty,
+            extrapolation=extrapolation,
         )
 
 

@@ -22,7 +22,15 @@ import safetensors.numpy
 from efa_zoo.base.errors import WeightsError
 from efa_zoo.base.files import write_atomically
 
-__all__ = ["load_weights", "named_arrays", "save_weights", "tensor_name", "weights_hash"]
+__all__ = [
+    "fill_weights",
+    "load_weights",
+    "named_arrays",
+    "read_tensors",
+    "save_weights",
+    "tensor_name",
+    "weights_hash",
+]
 
 _Tree = TypeVar("_Tree")
 
@@ -56,7 +64,11 @@ def weights_hash(path: Path | str) -> str:
 
 
 def save_weights(
-    path: Path | str, tree: object, metadata: Mapping[str, object] | None = None
+    path: Path | str,
+    tree: object,
+    metadata: Mapping[str, object] | None = None,
+    *,
+    more: Mapping[str, np.ndarray] | None = None,
 ) -> str:
     """Write the arrays of a pytree to a safetensors file, atomically.
 
@@ -66,6 +78,7 @@ def save_weights(
         path: the file to write.
         tree: the pytree, usually a network.
         metadata: JSON-serialisable facts stored in the header.
+        more: further tensors by name.
 
     Returns:
         The file's SHA-256 as a hexadecimal string.
@@ -73,7 +86,7 @@ def save_weights(
     tensors = {
         name: np.asarray(jax.device_get(leaf), order="C")
         for name, leaf in named_arrays(tree).items()
-    }
+    } | dict(more or {})
     # One entry only: safetensors writes several in a random order, which would change the hash.
     facts = {"efa_zoo": json.dumps(dict(metadata or {}), sort_keys=True)}
     content = safetensors.numpy.save(tensors, metadata=facts)
@@ -86,16 +99,30 @@ def load_weights(path: Path | str, like: _Tree, sha256: str | None = None) -> _T
 
     Args:
         path: the safetensors file.
-        like: a pytree whose array leaves (or `jax.ShapeDtypeStruct`) give the wanted names, shapes
-            and dtypes; the other leaves are kept.
-        sha256: the file's expected SHA-256, checked before anything is read from it.
+        like: as for `fill_weights`.
+        sha256: as for `read_tensors`.
 
     Returns:
         `like` with its arrays replaced by those of the file.
 
     Raises:
-        WeightsError: the file is missing, is not whole, has another hash, or its tensors differ
-            from `like` in name, shape or dtype (every differing leaf is named).
+        WeightsError: as for `read_tensors` and `fill_weights`.
+    """
+    return fill_weights(like, read_tensors(path, sha256), path)
+
+
+def read_tensors(path: Path | str, sha256: str | None = None) -> dict[str, np.ndarray]:
+    """Read the tensors of a safetensors file.
+
+    Args:
+        path: the file.
+        sha256: the file's expected SHA-256, checked before anything is read from it.
+
+    Returns:
+        The tensors by name.
+
+    Raises:
+        WeightsError: the file is missing, is not whole, or has another hash.
     """
     path = Path(path)
     try:
@@ -110,10 +137,27 @@ def load_weights(path: Path | str, like: _Tree, sha256: str | None = None) -> _T
                 "it was altered, truncated or belongs to another model"
             )
     try:
-        tensors = safetensors.numpy.load(content)
+        return safetensors.numpy.load(content)
     except safetensors.SafetensorError as error:
         raise WeightsError(f"{path}: not a whole safetensors file ({error})") from error
 
+
+def fill_weights(like: _Tree, tensors: Mapping[str, np.ndarray], path: Path | str) -> _Tree:
+    """Put tensors into a pytree.
+
+    Args:
+        like: a pytree whose array leaves (or `jax.ShapeDtypeStruct`) give the wanted names, shapes
+            and dtypes; the other leaves are kept.
+        tensors: by name, no more and no fewer than `like` has.
+        path: where they are from, for messages.
+
+    Returns:
+        `like` with its arrays replaced by the tensors.
+
+    Raises:
+        WeightsError: the tensors differ from `like` in name, shape or dtype (every differing leaf
+            is named).
+    """
     wanted = named_arrays(like)
     differences = [
         *(f"{name} is missing" for name in wanted if name not in tensors),

@@ -61,6 +61,7 @@ class AseEngine:
             masses=atoms.get_masses(),
             cell=check_cell(np.asarray(atoms.cell), atoms.pbc)[0],
             stress=atoms.get_stress(apply_constraint=False) if atoms.pbc.all() else None,
+            extrapolation=self._calculator.results.get("extrapolation"),
         )
 
     def advance(self, steps: int) -> None:

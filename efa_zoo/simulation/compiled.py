@@ -28,8 +28,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import SimulationError
 from efa_zoo.models.energy import energy_and_forces
-from efa_zoo.models.mpnn import EnergyModel
-from efa_zoo.models.potential import Potential, cast
+from efa_zoo.models.outputs import Outputs
+from efa_zoo.models.potential import Potential, Predictor, cast
 from efa_zoo.simulation.config import DynamicsConfig
 from efa_zoo.simulation.state import Limits, State
 from efa_zoo.structures.graph import Graph, pack_one
@@ -48,6 +48,7 @@ class _Motion(eqx.Module):
     forces: Float[Array, "atoms 3"]
     energy: Float[Array, ""]
     stress: Float[Array, " 6"] | None
+    extrapolation: Float[Array, " atoms"] | None
     within_limits: Bool[Array, ""]
 
 
@@ -64,6 +65,7 @@ class _Rules(eqx.Module):
         max_kinetic_energy: in eV.
         min_distance: shortest distance between two atoms, in Å.
         max_distance: longest distance between two atoms, in Å; not looked at in a cell.
+        max_extrapolation: largest grade of an atom.
         searched: where the atoms were when neighbours were searched; None without a cell.
     """
 
@@ -76,12 +78,13 @@ class _Rules(eqx.Module):
     max_kinetic_energy: Float[Array, ""]
     min_distance: Float[Array, ""]
     max_distance: Float[Array, ""]
+    max_extrapolation: Float[Array, ""]
     searched: Float[Array, "atoms 3"] | None
     thermostat: bool = eqx.field(static=True)
 
 
 @contract
-def _step(network: EnergyModel, graph: Graph, rules: _Rules, motion: _Motion) -> _Motion:
+def _step(predictor: Predictor, graph: Graph, rules: _Rules, motion: _Motion) -> _Motion:
     """One step."""
     half = rules.timestep / 2
     velocities = motion.velocities + half * motion.forces / rules.masses
@@ -91,33 +94,38 @@ def _step(network: EnergyModel, graph: Graph, rules: _Rules, motion: _Motion) ->
         noise = jax.random.normal(key, velocities.shape, velocities.dtype)
         velocities = rules.keeps * velocities + rules.kicks * noise
     positions = positions + half * velocities
-    energy, forces, stress = _energy_and_forces(network, graph, positions)
+    outputs = _evaluate(predictor, graph, positions)
+    forces = jnp.asarray(outputs.forces)
     velocities = velocities + half * forces / rules.masses
     return _Motion(
         step=motion.step + 1,
         positions=positions,
         velocities=velocities,
         forces=forces,
-        energy=energy,
-        stress=stress,
-        within_limits=_within_limits(rules, graph, positions, velocities, forces),
+        energy=outputs.energy,
+        stress=outputs.stress,
+        extrapolation=outputs.extrapolation,
+        within_limits=_within_limits(
+            rules, graph, positions, velocities, forces, outputs.extrapolation
+        ),
     )
 
 
-def _energy_and_forces(
-    network: EnergyModel, graph: Graph, positions: Array
-) -> tuple[Array, Array, Array | None]:
-    """Energy, forces and in a cell stress in float64 of a network of any type."""
+def _evaluate(predictor: Predictor, graph: Graph, positions: Array) -> Outputs:
+    """What a network of any type gives at some positions, in float64."""
     centered = positions - jnp.mean(positions, axis=0)
     moved = eqx.tree_at(lambda g: g.positions, graph, centered.astype(graph.positions.dtype))
-    outputs = energy_and_forces(network, moved)
-    energy = jnp.sum(outputs.atomic_energies.astype(positions.dtype))
-    stress = None if outputs.stress is None else outputs.stress.astype(positions.dtype)
-    return energy, jnp.asarray(outputs.forces, positions.dtype), stress
+    outputs = energy_and_forces(predictor, moved)
+    return jax.tree.map(lambda leaf: leaf.astype(positions.dtype), outputs)
 
 
 def _within_limits(
-    rules: _Rules, graph: Graph, positions: Array, velocities: Array, forces: Array
+    rules: _Rules,
+    graph: Graph,
+    positions: Array,
+    velocities: Array,
+    forces: Array,
+    grades: Array | None,
 ) -> Array:
     """Whether all is finite and within the limits; a comparison with NaN is False."""
     kinetic = 0.5 * jnp.sum(rules.masses * velocities**2)
@@ -130,16 +138,18 @@ def _within_limits(
         return slow & jnp.all(~graph.neighbor_mask | (squared >= rules.min_distance**2))
     itself = jnp.eye(len(positions), dtype=bool)
     squared = jnp.sum((positions[None] - positions[:, None]) ** 2, axis=-1)
+    known = True if grades is None else jnp.all(grades <= rules.max_extrapolation)
     return (
         slow
         & jnp.all(itself | (squared >= rules.min_distance**2))
         & jnp.all(squared <= rules.max_distance**2)
+        & known
     )
 
 
 @eqx.filter_jit
 def _advance(
-    network: EnergyModel, graph: Graph, rules: _Rules, motion: _Motion, steps: Int[Array, ""]
+    predictor: Predictor, graph: Graph, rules: _Rules, motion: _Motion, steps: Int[Array, ""]
 ) -> _Motion:
     """Steps until their number is done, one ends outside the limits, or neighbours do not hold.
 
@@ -153,7 +163,7 @@ def _advance(
 
     def once(carry: tuple[_Motion, Array]) -> tuple[_Motion, Array]:
         motion, holds = carry
-        found = _step(network, graph, rules, motion)
+        found = _step(predictor, graph, rules, motion)
         if rules.searched is None:
             return found, holds
         moved = jnp.max(jnp.sum((found.positions - rules.searched) ** 2, axis=1))
@@ -204,8 +214,9 @@ class CompiledEngine:
         self._wave_reach = 0.0 if molecule.cell is None else potential.network.wave_reach
         self._neighbors = NeighborList(potential.card.model.message_passing.cutoff, _SKIN)
         with jax.enable_x64(True):
-            self._network = cast(potential.network, dtype)
+            self._predictor = cast(potential.predictor, dtype)
             self._rules = _rules(config, limits, masses)
+        self._calibrated = potential.calibration is not None
         self._list(molecule.positions)
         self._start(0, molecule.positions, momenta / masses[:, None])
 
@@ -238,6 +249,9 @@ class CompiledEngine:
                 forces=jnp.zeros(positions.shape, jnp.float64),
                 energy=jnp.zeros((), jnp.float64),
                 stress=None if self._molecule.cell is None else jnp.zeros(6, jnp.float64),
+                extrapolation=(
+                    jnp.zeros(len(positions), jnp.float64) if self._calibrated else None
+                ),
                 within_limits=jnp.asarray(True),
             )
             # A step of no length moves nothing and gives the forces, without compiling twice.
@@ -247,7 +261,7 @@ class CompiledEngine:
                 self._rules,
                 (zero, zero + 1, jnp.zeros_like(self._rules.kicks)),
             )
-            self._motion = _advance(self._network, self._graph, still, here, jnp.asarray(1))
+            self._motion = _advance(self._predictor, self._graph, still, here, jnp.asarray(1))
 
     @property
     def state(self) -> State:
@@ -262,6 +276,7 @@ class CompiledEngine:
             masses=self._masses,
             cell=self._molecule.cell,
             stress=motion.stress if all(self._molecule.pbc) else None,
+            extrapolation=motion.extrapolation,
         )
 
     def advance(self, steps: int) -> None:
@@ -271,7 +286,7 @@ class CompiledEngine:
             before = int(self._motion.step)
             with jax.enable_x64(True):
                 self._motion = _advance(
-                    self._network, self._graph, self._rules, self._motion, jnp.asarray(left)
+                    self._predictor, self._graph, self._rules, self._motion, jnp.asarray(left)
                 )
             if not bool(self._motion.within_limits):
                 return
@@ -327,6 +342,7 @@ def _rules(config: DynamicsConfig, limits: Limits, masses: np.ndarray) -> _Rules
         max_kinetic_energy=jnp.asarray(limits.max_kinetic_energy, jnp.float64),
         min_distance=jnp.asarray(min_distance, jnp.float64),
         max_distance=jnp.asarray(max_distance, jnp.float64),
+        max_extrapolation=jnp.asarray(limits.max_extrapolation, jnp.float64),
         searched=None,
         thermostat=config.ensemble == "nvt",
     )

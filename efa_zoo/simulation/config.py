@@ -43,6 +43,8 @@ class DynamicsConfig:
             molecules without constraints.
         max_temperature: in K; beyond it the simulation stops.
         max_force: in eV/Å; a larger force on an atom stops the simulation.
+        max_extrapolation: a larger extrapolation grade of an atom stops the simulation: beyond 1
+            the model does not know the surroundings of the atom.
     """
 
     ensemble: Literal["nve", "nvt", "npt"] = "nve"
@@ -57,6 +59,7 @@ class DynamicsConfig:
     engine: Literal["auto", "compiled", "ase"] = "auto"
     max_temperature: float = 5000.0
     max_force: float = 100.0
+    max_extrapolation: float = 1.0
 
     def __post_init__(self) -> None:
         if self.ensemble not in ("nve", "nvt", "npt"):
@@ -65,6 +68,7 @@ class DynamicsConfig:
             raise InputError(f"engine: got {self.engine!r}, expected 'auto', 'compiled' or 'ase'")
         for name, unit in (("timestep", "fs"), ("max_temperature", "K"), ("max_force", "eV/Å")):
             _require(name, getattr(self, name), f"a positive number ({unit})", zero=False)
+        _require("max_extrapolation", self.max_extrapolation, "a positive number", zero=False)
         for name in ("steps", "interval", "seed"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:

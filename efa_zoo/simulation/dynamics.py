@@ -123,7 +123,7 @@ def run_dynamics(
             it is 0, which is logged.
         dtype: floating-point type the network computes in; positions are float64 always.
         out_of_range: whether the simulation stops or only warns (once) where atoms leave the
-            distances that the model knows.
+            distances or the surroundings that the model knows.
         resume: go on from the checkpoint of a simulation of the same structure and settings; only
             the number of steps may differ.
         on_row: called with every row of the log as it is written.
@@ -153,6 +153,7 @@ def run_dynamics(
         max_temperature=config.max_temperature,
         max_force=config.max_force,
         degrees_of_freedom=degrees_of_freedom(atoms, config),
+        max_known=config.max_extrapolation,
         card=potential.card,
         out_of_range=out_of_range,
     )
@@ -341,6 +342,7 @@ class _Run:
             return
         moved = replace(self.molecule, positions=state.positions, cell=state.cell)
         problems = problems_out_of_range(moved, self.limits.card)
-        if problems:
-            _logger.warning("step %d: %s", state.step, problems[0])
+        unknown = self.limits.unknown(state, self.molecule)
+        if problems or unknown:
+            _logger.warning("step %d: %s", state.step, problems[0] if problems else unknown)
             self.warned = True

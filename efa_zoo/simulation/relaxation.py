@@ -14,7 +14,12 @@ from ase import units
 from numpy.typing import DTypeLike
 
 from efa_zoo.base.errors import InputError, SimulationError
-from efa_zoo.models.checks import OutOfRange, check_structure, ignore_out_of_range
+from efa_zoo.models.checks import (
+    OutOfRange,
+    check_structure,
+    ignore_out_of_range,
+    unknown_surroundings,
+)
 from efa_zoo.models.hub.registry import load
 from efa_zoo.models.potential import Potential
 from efa_zoo.simulation.bonds import changed_bonds
@@ -38,10 +43,14 @@ class Relaxation:
         energy: in eV.
         largest_force: on an atom, in eV/Å, without what constraints take up.
         steps: number of steps done.
-        converged: whether the largest force is small enough, and with the cell its gradient too.
+        converged: whether the largest force is small enough, and with the cell its gradient too, no
+            bond changed unless that was asked for, and all atoms are in surroundings that the model
+            knows.
         changed_bonds: bonds that were made or broken on the way, such as "N0-H1 broken". A model
             that knows no reactions is wrong about them.
         pressure: in GPa; None unless three directions are periodic.
+        unknown: what about the last structure the model does not know, in one sentence; None if
+            there is nothing, or if the model is not calibrated.
     """
 
     atoms: Atoms
@@ -51,6 +60,7 @@ class Relaxation:
     converged: bool
     changed_bonds: tuple[str, ...] = ()
     pressure: float | None = None
+    unknown: str | None = None
 
 
 def relax(
@@ -65,6 +75,7 @@ def relax(
     charge: int | None = None,
     dtype: DTypeLike = "float64",
     out_of_range: OutOfRange = "error",
+    reactions: bool = False,
     trajectory: str | PathLike[str] | None = None,
     on_step: Callable[[int, float, float], None] | None = None,
 ) -> Relaxation:
@@ -83,7 +94,10 @@ def relax(
             it is 0, which is logged.
         dtype: floating-point type to compute in.
         out_of_range: whether a structure outside what the model knows, at the start or on the way,
-            stops the relaxation; "warn" only warns about the one at the start.
+            stops the relaxation; "warn" only warns about the one at the start, and a relaxation
+            that ends in surroundings that the model does not know has not converged.
+        reactions: whether bonds may change; otherwise a relaxation that changes them has not
+            converged.
         trajectory: file to add every step to, in the extended XYZ format; it must not exist.
         on_step: called with the number of each step, the energy (eV) and the largest force (eV/Å).
 
@@ -140,6 +154,9 @@ def relax(
         raise SimulationError(f"step {search.nsteps + 1}: {error}") from error
     energy, forces = float(moving.get_potential_energy()), moving.get_forces()
     stress = moving.get_stress(apply_constraint=False) if moving.pbc.all() else None
+    grades: Any = calculator.results.get("extrapolation")
+    unknown = unknown_surroundings(grades, molecule.numbers, potential.card)
+    changes = changed_bonds(atoms, moving)
     moving.calc = SinglePointCalculator(
         moving, energy=energy, forces=moving.get_forces(apply_constraint=False), stress=stress
     )
@@ -148,9 +165,10 @@ def relax(
         energy=energy,
         largest_force=_largest(forces),
         steps=search.nsteps,
-        converged=converged,
-        changed_bonds=changed_bonds(atoms, moving),
+        converged=converged and unknown is None and (reactions or not changes),
+        changed_bonds=changes,
         pressure=None if stress is None else float(-stress[:3].mean() / units.GPa),
+        unknown=unknown,
     )
 
 

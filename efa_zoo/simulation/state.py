@@ -8,7 +8,7 @@ import numpy as np
 from ase import units
 from jaxtyping import Float
 
-from efa_zoo.models.checks import OutOfRange, problems_out_of_range
+from efa_zoo.models.checks import OutOfRange, problems_out_of_range, unknown_surroundings
 from efa_zoo.models.hub.cards import Card
 from efa_zoo.structures.elements import symbol
 from efa_zoo.structures.molecule import Molecule
@@ -29,6 +29,7 @@ class State:
         masses: `[atoms]` in u.
         cell: `[3, 3]`, lattice vectors in Å as rows; None without periodicity.
         stress: `[6]` in eV/Å³ in ASE's order; None unless three directions are periodic.
+        extrapolation: `[atoms]`, grades of the atoms' surroundings; None if the model has none.
     """
 
     step: int
@@ -39,6 +40,7 @@ class State:
     masses: Float[np.ndarray, " atoms"]
     cell: Float[np.ndarray, "3 3"] | None = None
     stress: Float[np.ndarray, " 6"] | None = None
+    extrapolation: Float[np.ndarray, " atoms"] | None = None
 
     @property
     def volume(self) -> float | None:
@@ -85,7 +87,9 @@ class Limits:
         max_force: in eV/Å, on an atom.
         degrees_of_freedom: that share the kinetic energy.
         card: of the model, which says what distances it knows.
-        out_of_range: whether atoms outside of those distances stop the simulation.
+        out_of_range: whether atoms outside of those distances or in unknown surroundings stop the
+            simulation.
+        max_known: extrapolation grade of an atom beyond which its surroundings are not known.
     """
 
     max_temperature: float
@@ -93,6 +97,7 @@ class Limits:
     degrees_of_freedom: int
     card: Card
     out_of_range: OutOfRange
+    max_known: float = 1.0
 
     @property
     def max_kinetic_energy(self) -> float:
@@ -105,6 +110,11 @@ class Limits:
         if self.out_of_range == "warn" or self.card.domain is None:
             return 0.0, float("inf")
         return self.card.domain.min_distance, self.card.domain.max_distance
+
+    @property
+    def max_extrapolation(self) -> float:
+        """Largest grade of an atom that does not stop the simulation."""
+        return float("inf") if self.out_of_range == "warn" else self.max_known
 
     def problem(self, state: State, molecule: Molecule) -> str | None:
         """Tell why a simulation cannot go on.
@@ -146,5 +156,11 @@ class Limits:
         if self.out_of_range == "error":
             moved = replace(molecule, positions=state.positions, cell=state.cell)
             problems = problems_out_of_range(moved, self.card)
-            return problems[0] if problems else None
+            return problems[0] if problems else self.unknown(state, molecule)
         return None
+
+    def unknown(self, state: State, molecule: Molecule) -> str | None:
+        """Tell which atom is in surroundings that the model does not know, if one is."""
+        return unknown_surroundings(
+            state.extrapolation, molecule.numbers, self.card, self.max_known
+        )

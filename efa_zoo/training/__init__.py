@@ -1,6 +1,7 @@
 """Training: batches, loss, steps, checkpoints and the loop. TensorFlow is not needed."""
 
 from efa_zoo.structures.batch import Batch
+from efa_zoo.training.calibration import calibrate
 from efa_zoo.training.finetune import finetune, finetuning_recipe
 from efa_zoo.training.finetuned import FineTuned
 from efa_zoo.training.loop import BatchSource, fit, mean_errors
@@ -15,6 +16,7 @@ __all__ = [
     "TrainingState",
     "batch_errors",
     "batch_loss",
+    "calibrate",
     "finetune",
     "finetuning_recipe",
     "fit",

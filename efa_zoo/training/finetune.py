@@ -242,5 +242,5 @@ def finetune(
             )
             parts.append(errors)
     made = FineTuned(directory=directory, name=new_name, refitted=refs.refitted, parts=tuple(parts))
-    write_model(made, network, base, config, new, refs, replay)
+    write_model(made, network, base, config, new, old, refs, replay)
     return made

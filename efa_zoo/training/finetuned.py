@@ -11,12 +11,12 @@ from efa_zoo.analysis.evaluation import HELD_BACK_FILE
 from efa_zoo.base.config import TrainingConfig
 from efa_zoo.base.contracts import JSON
 from efa_zoo.base.errors import ConfigError, TrainingError
-from efa_zoo.models.hub.cards import Card, FineTuning, WeightsFile, write_card
+from efa_zoo.models.hub.cards import Card, FineTuning, write_card
 from efa_zoo.models.mpnn import EnergyModel
-from efa_zoo.models.weights import named_arrays, save_weights
 from efa_zoo.structures.domain import Domain
 from efa_zoo.structures.elements import ATOMIC_NUMBERS, symbol
-from efa_zoo.training._finetuning_data import NewData
+from efa_zoo.training._finetuning_data import NewData, OldData
+from efa_zoo.training.calibration import calibration_record, fitted_calibration, save_model
 from efa_zoo.training.loop import Errors
 from efa_zoo.training.references import References
 from efa_zoo.training.run import covered_domain, training_cost
@@ -123,6 +123,7 @@ def write_model(
     base: Card,
     config: TrainingConfig,
     new: NewData,
+    old: OldData,
     refs: References,
     replay: float,
 ) -> None:
@@ -134,7 +135,10 @@ def write_model(
         structures, splits = zip(*kept, strict=True)
         write_npz(made.directory / HELD_BACK_FILE, structures, splits)
     weights = made.directory / f"{made.name}.safetensors"
-    sha256 = save_weights(weights, network, {"name": made.name})
+    # Whatever is not replayed may be forgotten, and is not known any more.
+    training = [*new.training, *old.training]
+    validation = [*new.validation, *(old.validation if replay else ())]
+    calibration = fitted_calibration(network, refs.new, training, validation, seed=config.seed)
     level = new.source.level_of_theory
     if not level:
         level = "unknown" if refs.refitted else base.data.level_of_theory
@@ -160,10 +164,11 @@ def write_model(
         ),
         domain=_union(base.domain, covered_domain(new.structures, spin=base.model.spin_embedding)),
         reference_energies={symbol(z): energy for z, energy in refs.new.items()},
-        weights=WeightsFile(
-            sha256=sha256,
-            parameters=sum(array.size for array in named_arrays(network).values()),
-            bytes=weights.stat().st_size,
+        weights=save_model(weights, network, calibration, made.name),
+        calibration=(
+            None
+            if calibration is None
+            else calibration_record(new.source.name, training, validation)
         ),
         metrics={**errors, "before fine-tuning": before},
         cost=training_cost(made.directory),

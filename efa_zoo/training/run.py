@@ -15,15 +15,15 @@ import numpy as np
 from efa_zoo.analysis.evaluation import evaluate
 from efa_zoo.base.errors import ConfigError, TrainingError
 from efa_zoo.base.files import write_atomically
-from efa_zoo.models.hub.cards import Card, WeightsFile, write_results
+from efa_zoo.models.hub.cards import Card, write_results
 from efa_zoo.models.hub.registry import find
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.parallel.devices import Devices, device_mesh
 from efa_zoo.models.parallel.processes import is_first, wait_for_all
-from efa_zoo.models.weights import named_arrays, save_weights
 from efa_zoo.structures.distances import closest
 from efa_zoo.structures.domain import Domain
 from efa_zoo.structures.elements import symbol
+from efa_zoo.training.calibration import calibration_record, fitted_calibration, save_model
 from efa_zoo.training.data.reading import Loader, read_data
 from efa_zoo.training.loop import fit
 
@@ -100,14 +100,13 @@ def train(
     zoo_file = directory / f"{card.name}.toml"
     weights = directory / f"{card.name}.safetensors"
     shutil.copyfile(files.zoo_file, zoo_file)
-    sha256 = save_weights(weights, network, {"name": card.name})
+    seen, held_back = data.sample(), data.held_back
+    calibration = fitted_calibration(network, data.references, seen, held_back, seed=config.seed)
+    record = calibration_record(card.data.name, seen, held_back)
     write_results(
         zoo_file,
-        weights=WeightsFile(
-            sha256=sha256,
-            parameters=sum(array.size for array in named_arrays(network).values()),
-            bytes=weights.stat().st_size,
-        ),
+        weights=save_model(weights, network, calibration, card.name),
+        calibration=None if calibration is None else record,
         domain=covered_domain(data.witnesses, spin=card.model.spin_embedding),
         reference_energies={symbol(z): energy for z, energy in data.references.items()},
         cost=training_cost(directory, mesh.size),

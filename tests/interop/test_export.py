@@ -17,8 +17,9 @@ import jax
 import jax.export
 import numpy as np
 import pytest
+from ase import Atoms
 from commands import example, fail, succeed
-from toys import potential
+from toys import calibrated, potential
 
 import efa_zoo
 from efa_zoo.base.config import (
@@ -386,3 +387,23 @@ def test_bad_arguments_are_refused(
 def test_a_model_without_attention_takes_no_evaluation_of_it(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="attention: got 'exact', expected None for this model"):
         export_model(potential(SMALL), tmp_path / "small.zip", attention="exact")
+
+
+def test_uncertainties_are_exported_where_there_are_any(zoo: Path, tmp_path: Path) -> None:
+    water = Atoms("OH2", [[0, 0, 0.12], [0.76, 0, -0.48], [-0.76, 0, -0.48]])
+    water.info["charge"] = 0
+    plain = efa_zoo.load("toy")
+    model = calibrated(plain, water)
+    report = export_model(model, tmp_path / "toy.zip", platforms=("cpu",))
+    exported = load_exported(report.path)
+    uncertainties = ("energy_uncertainty", "force_uncertainty", "extrapolation")
+    assert exported.outputs[-3:] == uncertainties
+    expected, found = efa_zoo.predict(model, water), exported(water)
+    for name in uncertainties:
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-3)
+    water.positions[2, 0] -= 1.0
+    with pytest.raises(InputError, match="surroundings: those of atom"):
+        exported(water)
+    without = load_exported(export_model(plain, tmp_path / "p.zip", platforms=("cpu",)).path)
+    assert not set(uncertainties) & set(without.outputs)
+    assert without(water).extrapolation is None

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.constraints import FixAtoms, FixBondLength
-from toys import read_all
+from toys import calibrated, read_all
 
 import efa_zoo
 from efa_zoo.base.errors import InputError, SimulationError
+from efa_zoo.models.checks import OutOfRangeWarning
 from efa_zoo.simulation import DynamicsConfig, DynamicsResult, energy_drift, read_log, run_dynamics
 
 NVE = DynamicsConfig(temperature=300.0, steps=25, interval=10)
@@ -237,6 +238,35 @@ def test_it_stops_where_atoms_leave_what_the_model_knows(
         result = run_dynamics(small, atoms, config, tmp_path / "warn.extxyz", out_of_range="warn")
     assert result.steps == 40
     assert caplog.text.count("knows distances up to") == 1
+
+
+@pytest.mark.parametrize("engine", ["compiled", "ase"])
+def test_it_stops_in_surroundings_that_the_model_does_not_know(
+    model: efa_zoo.Potential,
+    atoms: Atoms,
+    tmp_path: Path,
+    engine: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    knowing = calibrated(model, atoms)
+    velocities = np.zeros((8, 3))
+    velocities[1, 0] = 1.0  # a hydrogen is torn away
+    atoms.set_velocities(velocities)
+    config = DynamicsConfig(steps=40, engine=engine, max_temperature=1e6)
+    with pytest.raises(SimulationError, match=r"step (\d+) .* surroundings: .* grade") as stopped:
+        run_dynamics(knowing, atoms, config, tmp_path / "run.extxyz")
+    last = read_all(tmp_path / "run.extxyz")[-1]
+    assert 0 < last.info["step"] < 40
+    assert f"step {last.info['step']} " in str(stopped.value)
+    with pytest.warns(OutOfRangeWarning, match="surroundings"):
+        here = efa_zoo.predict(knowing, last, dtype="float64", out_of_range="warn")
+    assert here.extrapolation is not None and here.extrapolation.max() > 1
+    with caplog.at_level(logging.WARNING, "efa_zoo"):
+        result = run_dynamics(knowing, atoms, config, tmp_path / "warn.extxyz", out_of_range="warn")
+    assert result.steps == 40
+    assert caplog.text.count("surroundings: ") == 1
+    allowed = replace(config, max_extrapolation=1e9)
+    assert run_dynamics(knowing, atoms, allowed, tmp_path / "all.extxyz").steps == 40
 
 
 def test_a_bad_start_leaves_no_files(

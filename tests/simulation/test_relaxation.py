@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.constraints import FixAtoms
-from toys import read_all
+from toys import calibrated, read_all
 
 import efa_zoo
 from efa_zoo.base.errors import InputError, SimulationError
@@ -127,3 +128,43 @@ class Outwards:
 
     def copy(self) -> Outwards:
         return Outwards(self.sign)
+
+
+def test_unknown_surroundings_stop_it_and_are_never_converged(
+    model: efa_zoo.Potential, atoms: Atoms
+) -> None:
+    knowing = calibrated(model, atoms)
+    assert knowing.calibration is not None
+    start = efa_zoo.predict(knowing, atoms, dtype="float64")
+    assert start.extrapolation is not None
+    # The start is just known, and downhill from there nothing is.
+    largest = float(start.extrapolation.max())
+    narrow = eqx.tree_at(
+        lambda m: m.calibration.whitening,
+        knowing,
+        knowing.calibration.whitening * (0.999 / largest),
+    )
+    fmax = 0.3 * float(np.sqrt((start.forces**2).sum(axis=1).max()))
+    with pytest.raises(SimulationError, match=r"step \d+: surroundings: those of atom"):
+        relax(narrow, atoms, fmax=fmax)
+    result = relax(narrow, atoms, fmax=fmax, out_of_range="warn", reactions=True)
+    assert result.largest_force <= fmax
+    assert not result.converged
+    assert result.unknown is not None and "extrapolation grade" in result.unknown
+    free = relax(model, atoms, fmax=fmax, reactions=True)
+    assert free.converged and free.unknown is None
+    np.testing.assert_allclose(free.atoms.positions, result.atoms.positions, atol=1e-9)
+
+
+def test_bonds_that_change_fail_it_unless_they_may(
+    model: efa_zoo.Potential, atoms: Atoms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = efa_zoo.predict(model, atoms, dtype="float64")
+    fmax = 1.01 * float(np.sqrt((start.forces**2).sum(axis=1).max()))
+    changes = ("N0-H1 broken",)
+    monkeypatch.setattr(
+        "efa_zoo.simulation.relaxation.changed_bonds", lambda before, after: changes
+    )
+    failed = relax(model, atoms, fmax=fmax)
+    assert (failed.converged, failed.changed_bonds) == (False, changes)
+    assert relax(model, atoms, fmax=fmax, reactions=True).converged

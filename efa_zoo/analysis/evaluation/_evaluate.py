@@ -11,6 +11,7 @@ from efa_zoo.analysis.evaluation.predictions import predict_structures
 from efa_zoo.analysis.evaluation.result import Evaluation
 from efa_zoo.analysis.evaluation.statistics import element_errors, part_errors
 from efa_zoo.analysis.evaluation.structures import find_structures
+from efa_zoo.analysis.evaluation.uncertainty import uncertainty_quality
 from efa_zoo.models.hub.registry import load
 
 if TYPE_CHECKING:
@@ -64,9 +65,17 @@ def evaluate(
     if scans and scans[0].pair and test:
         found_far = long_range_errors(potential, test, scans)
         del found["curves"]
-    by_part, by_element = {}, {}
+    by_part, by_element, uncertainty = {}, {}, {}
     for split, structures in found.items():
         predictions = predict_structures(potential, structures)
         by_part[split] = part_errors(structures, predictions)
         by_element[split] = element_errors(structures, predictions)
-    return Evaluation(potential.card.name, by_part, elements=by_element, **found_far._asdict())
+        if quality := uncertainty_quality(structures, predictions):
+            uncertainty[split] = quality
+    return Evaluation(
+        potential.card.name,
+        by_part,
+        elements=by_element,
+        uncertainty=uncertainty,
+        **found_far._asdict(),
+    )

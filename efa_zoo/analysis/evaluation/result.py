@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from efa_zoo.analysis.evaluation.long_range import CHARGES
+from efa_zoo.analysis.evaluation.uncertainty import quality_lines
 from efa_zoo.base.contracts import JSON
 
 _KEYS = ("energy_mae", "energy_rmse", "force_mae", "force_rmse")
@@ -34,6 +36,11 @@ class Evaluation:
             others, of `label` and `model`.
         elements: split, then symbol of an element, then `count` of its atoms, `force_mae` and
             `force_rmse` (eV/Å).
+        uncertainty: split, then `energy` and `force`, then how well the predicted standard
+            deviations fit the errors: `spearman` (rank correlation), `coverage` (share of errors
+            within ±σ), `miscalibration` (area between the calibration curve and the diagonal),
+            and that `curve` at 10, 20, … 90 %; for `energy` also the share of structures that are
+            `refused`. Empty where the model is not calibrated.
     """
 
     name: str
@@ -42,6 +49,7 @@ class Evaluation:
     interactions: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     tails: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     elements: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    uncertainty: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, JSON]:
         """Plain numbers in nested dictionaries, for JSON and for the card."""
@@ -50,6 +58,7 @@ class Evaluation:
             "interactions": self.interactions,
             "tails": self.tails,
             "elements": self.elements,
+            "uncertainty": self.uncertainty,
         }
         return {**self.splits, **{name: table for name, table in rest.items() if table}}
 
@@ -77,6 +86,8 @@ class Evaluation:
                 lines.append(
                     f"  {element:26}{row['count']:11.0f}{'':21}{numbers[0]:12.2f}{numbers[1]:9.2f}"
                 )
+        if self.uncertainty:
+            lines += quality_lines(self.uncertainty)
         if self.long_range:
             lines.append(
                 f"{'interaction at 6 to 15 Å':28}{'structures':>11}{'RMS':>12}{'RMSE':>9}"

@@ -10,6 +10,7 @@ import scipy.optimize
 
 from efa_zoo.analysis.scan.profile import Scan
 from efa_zoo.base.errors import InputError
+from efa_zoo.models.checks import ignore_out_of_range
 from efa_zoo.models.inference import predict
 from efa_zoo.models.potential import Potential
 from efa_zoo.structures.molecule import Molecule
@@ -109,7 +110,8 @@ def _relaxed(
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         molecule = Molecule(numbers=numbers, positions=flat.reshape(-1, 3), charge=charge)
-        found = predict(potential, molecule, dtype="float64")
+        with ignore_out_of_range():  # what the first steps look at
+            found = predict(potential, molecule, dtype="float64", out_of_range="warn")
         return found.energy, -found.forces.ravel()
 
     positions = guess

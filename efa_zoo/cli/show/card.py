@@ -32,5 +32,7 @@ def run(
 
         if card.weights is None:
             raise InputError(f"seal: {card.name} has no weights yet, expected a trained model")
-        card = cards.write_results(registry.find(name).zoo_file, weights=card.weights)
+        card = cards.write_results(
+            registry.find(name).zoo_file, weights=card.weights, calibration=card.calibration
+        )
     print_(dump(to_table(card)) if json else str(card))

@@ -67,7 +67,7 @@ def run(
         bool, flag("report structures that cannot be predicted and go on with the others")
     ] = False,
 ) -> None:
-    """Predict energies (eV) and forces (eV/Å) of structures.
+    """Predict energies (eV) and forces (eV/Å) of structures, with uncertainties.
 
     Files of any length are read, computed and written piece by piece. For 100 structures or more a
     summary goes to standard error, and with --out there is no table.
@@ -121,7 +121,15 @@ def run(
 
     for failure in failures:
         print_(f"efa-zoo: skipped: {failure}", file=sys.stderr)
-    units = {"energy": "eV", "forces": "eV/Å", "charge": "e", "charges": "e", "dipole": "e·Å"}
+    units = {
+        "energy": "eV",
+        "forces": "eV/Å",
+        "charge": "e",
+        "charges": "e",
+        "dipole": "e·Å",
+        "energy_uncertainty": "eV",
+        "force_uncertainty": "eV/Å",
+    }
     if any("stress" in entry for entry in entries):
         units["stress"] = "eV/Å³"
     content = dump({"model": name, "units": units, "structures": entries})
@@ -173,6 +181,8 @@ def _extxyz(path: Path | None) -> Generator[Callable[[Structure, Prediction], No
     from ase.calculators.singlepoint import SinglePointCalculator
     from ase.io import write
 
+    from efa_zoo.models.prediction import UNCERTAINTIES
+
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
 
         def write_one(structure: Structure, prediction: Prediction) -> None:
@@ -185,12 +195,20 @@ def _extxyz(path: Path | None) -> Generator[Callable[[Structure, Prediction], No
                 forces=prediction.forces,
                 **{name: values for name, values in found.items() if values is not None},
             )
+            for name in UNCERTAINTIES:
+                values = getattr(prediction, name)
+                if isinstance(values, float):
+                    atoms.info[name] = values
+                elif values is not None:
+                    atoms.arrays[name] = values
             write(file, atoms, format="extxyz")
 
         yield write_one
 
 
 def _entry(structure: Structure, prediction: Prediction) -> dict[str, Any]:
+    from efa_zoo.models.prediction import UNCERTAINTIES
+
     entry = {
         "file": structure.file,
         "index": structure.index,
@@ -200,9 +218,9 @@ def _entry(structure: Structure, prediction: Prediction) -> dict[str, Any]:
         "atomic_energies": prediction.atomic_energies.tolist(),
         "forces": prediction.forces.tolist(),
     }
-    for name in ("charges", "dipole", "stress"):
+    for name in ("charges", "dipole", "stress", *UNCERTAINTIES):
         if (values := getattr(prediction, name)) is not None:
-            entry[name] = values.tolist()
+            entry[name] = values if isinstance(values, float) else values.tolist()
     return entry
 
 
@@ -218,7 +236,11 @@ class _Table:
         largest = float((prediction.forces**2).sum(axis=1).max() ** 0.5)
         formula = structure.atoms.get_chemical_formula(mode="hill")
         charge = f"{prediction.charge:+d}" if prediction.charge else "0"
-        row = f"{formula:>10}  {charge:>6}  {prediction.energy:14.5f}  {largest:20.5f}"
+        sigma = prediction.energy_uncertainty
+        uncertainty = f"{sigma:9.4f}" if sigma is not None else f"{'-':>9}"
+        row = (
+            f"{formula:>10}  {charge:>6}  {prediction.energy:14.5f}  {uncertainty}  {largest:20.5f}"
+        )
         self.rows.append((structure.label, row))
         self.last = structure, prediction
 
@@ -226,7 +248,7 @@ class _Table:
         """Print the table."""
         width = max(9, *(len(label) for label, _ in self.rows))
         header = f"{'structure'.ljust(width)}  {'formula':>10}  charge  {'energy (eV)':>14}"
-        print_(f"{header}  largest force (eV/Å)")
+        print_(f"{header}  {'± (eV)':>9}  largest force (eV/Å)")
         for label, row in self.rows:
             print_(f"{label.ljust(width)}  {row}")
         if len(self.rows) == 1 and self.last is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -32,7 +30,7 @@ from efa_zoo.cli._common import (
 if TYPE_CHECKING:
     from efa_zoo.simulation import Relaxation
 
-#: Bonds that a warning names.
+#: Bonds that a message names.
 _SHOWN = 4
 
 
@@ -63,6 +61,9 @@ def run(
         Literal["float32", "float64"], arg(help="floating-point type to compute in")
     ] = "float64",
     warn_out_of_range: WarnOutOfRange = False,
+    reactions: Annotated[
+        bool, flag("bonds may change, for models that know such reactions")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Relax structures until the forces are small; constraints in the file are kept.
@@ -108,6 +109,7 @@ def run(
                     charge=charge,
                     dtype=dtype,
                     out_of_range="warn" if warn_out_of_range else "error",
+                    reactions=reactions,
                     trajectory=steps_path,
                     on_step=lambda step, energy, force: bar(step),
                 )
@@ -122,23 +124,26 @@ def run(
     else:
         _print_table(labels, results)
         print_(f"structures: {path}")
-    for label, result in zip(labels, results, strict=True):
-        if result.changed_bonds:
-            _warn_of_bonds(name, label, result.changed_bonds)
-    late = [label for label, found in zip(labels, results, strict=True) if not found.converged]
-    if late:
-        raise SimulationError(
-            f"{', '.join(late)}: not relaxed to fmax = {fmax:g} eV/Å after {steps} steps; the last "
-            f"structure is in {path}"
-        )
+    failures = [
+        f"{label}: {_failure(name, result, fmax, steps)}"
+        for label, result in zip(labels, results, strict=True)
+        if not result.converged
+    ]
+    if failures:
+        raise SimulationError(f"{'; '.join(failures)}; the last structure is in {path}")
 
 
-def _warn_of_bonds(name: str, label: str, changes: Sequence[str]) -> None:
+def _failure(name: str, result: Relaxation, fmax: float, steps: int) -> str:
+    """Say why a relaxation has not converged."""
+    if result.unknown is not None:
+        return result.unknown
+    if result.largest_force > fmax:
+        return f"not relaxed to fmax = {fmax:g} eV/Å after {steps} steps"
+    changes = result.changed_bonds
     more = f" and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
-    print_(
-        f"efa-zoo: warning: {label}: bonds changed ({', '.join(changes[:_SHOWN])}{more}), see "
-        f"whether the model knows such reactions (efa-zoo card {name})",
-        file=sys.stderr,
+    return (
+        f"bonds changed ({', '.join(changes[:_SHOWN])}{more}), see whether the model knows such "
+        f"reactions (efa-zoo card {name}), and allow them by --reactions"
     )
 
 
@@ -158,6 +163,7 @@ def _to_dict(
                 "converged": result.converged,
                 "changed_bonds": list(result.changed_bonds),
                 "pressure": result.pressure,
+                "unknown": result.unknown,
             }
             for label, result in zip(labels, results, strict=True)
         ],

@@ -43,6 +43,8 @@ def write(
     platforms: Sequence[str],
     evaluation: str | None,
     wave_reach: float | None,
+    *,
+    calibrated: bool,
 ) -> None:
     cells = wave_reach is not None
     manifest: dict[str, Any] = {
@@ -60,7 +62,9 @@ def write(
         ],
         "outputs": [
             {"name": name, "shape": list(shape), "dtype": kind, "unit": unit}
-            for name, shape, kind, unit in results(card.model, dtype, cells=cells)
+            for name, shape, kind, unit in results(
+                card.model, dtype, cells=cells, calibrated=calibrated
+            )
         ],
         "program": {
             "member": PROGRAM,

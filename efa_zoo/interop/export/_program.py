@@ -20,20 +20,23 @@ from efa_zoo.models.energy import outputs_in_cell
 from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.outputs import Outputs
+from efa_zoo.models.potential import Predictor
 from efa_zoo.structures.graph import Graph
 
 
-def with_evaluation(network: EnergyModel, evaluation: str | None) -> EnergyModel:
+def with_evaluation(predictor: Predictor, evaluation: str | None) -> Predictor:
     """The network with a fixed evaluation of attention: the choice by size needs a size."""
+    network = predictor.network
     config = network.config
     if config.attention is None or evaluation is None:
-        return network
+        return predictor
     changes: dict[str, Any] = {"evaluation": evaluation}
     if evaluation == "exact":  # which takes no grid
         changes |= {"grid": None, "tolerance": AttentionConfig.tolerance}
     fixed = dataclasses.replace(config, attention=dataclasses.replace(config.attention, **changes))
     like = eqx.filter_eval_shape(EnergyModel, fixed, key=jax.random.key(0))
-    return jax.tree.unflatten(jax.tree.structure(like), jax.tree.leaves(network))
+    network = jax.tree.unflatten(jax.tree.structure(like), jax.tree.leaves(network))
+    return Predictor(network, predictor.calibration)
 
 
 def in_cells(card: Card) -> bool:
@@ -83,7 +86,7 @@ def _attends(config: ModelConfig) -> bool:
 
 
 def results(
-    config: ModelConfig, dtype: np.dtype, *, cells: bool
+    config: ModelConfig, dtype: np.dtype, *, cells: bool, calibrated: bool
 ) -> list[tuple[str, tuple[str, ...], str, str]]:
     """Name, shape, type and unit of every result of the program, fields of `Outputs`."""
     atoms = ("molecules", "atoms")
@@ -100,13 +103,21 @@ def results(
     if cells:
         order = "eV/Å³: xx, yy, zz, yz, xz, xy"
         found.append(("stress", ("molecules", "6"), dtype.name, order))
+    if calibrated:
+        found += [
+            ("energy_uncertainty", ("molecules",), dtype.name, "eV, standard deviation"),
+            ("force_uncertainty", atoms, dtype.name, "eV/Å, standard deviation of a component"),
+            ("extrapolation", atoms, dtype.name, "1 is the limit of known surroundings"),
+        ]
     return found
 
 
 def make_program(
-    network: EnergyModel, dtype: np.dtype, platforms: Sequence[str], cells: bool
+    predictor: Predictor, dtype: np.dtype, platforms: Sequence[str], cells: bool
 ) -> bytes:
-    """Atomic energies and forces of a batch of any size, in cells stress too, serialised."""
+    """What is computed of a batch of any size, serialised."""
+    config, calibrated = predictor.network.config, predictor.calibration is not None
+    names = [name for name, *_ in results(config, dtype, cells=cells, calibrated=calibrated)]
 
     # As `energy_and_forces`, whose contracts cannot handle sizes that are left open.
     def molecule(positions: Array, graph: Graph) -> Outputs:
@@ -114,7 +125,7 @@ def make_program(
             return outputs_in_cell(functools.partial(deformed, graph), positions, graph.cell)  # type: ignore[arg-type]
 
         def total(moved: Array) -> tuple[Array, Outputs]:
-            outputs = network(eqx.tree_at(lambda g: g.positions, graph, moved))
+            outputs = predictor(eqx.tree_at(lambda g: g.positions, graph, moved))
             return outputs.energy, outputs
 
         (_, outputs), gradient = jax.value_and_grad(total, has_aux=True)(positions)
@@ -122,22 +133,21 @@ def make_program(
 
     def deformed(graph: Graph, positions: Array, cell: Array) -> tuple[Array, Outputs]:
         moved = eqx.tree_at(lambda g: (g.positions, g.cell), graph, (positions, cell))
-        outputs = network(moved)
+        outputs = predictor(moved)
         return outputs.energy, outputs
 
     def batch(*leaves: Array) -> tuple[Array, ...]:
         graphs = jax.tree.unflatten(layout, leaves)
         outputs = jax.vmap(molecule)(graphs.positions, graphs)
-        named = results(network.config, dtype, cells=cells)
-        return tuple(getattr(outputs, name) for name, *_ in named)
+        return tuple(getattr(outputs, name) for name in names)
 
-    layout = jax.tree.structure(_one_atom(network, cells))
+    layout = jax.tree.structure(_one_atom(predictor.network, cells))
     scope = jax.export.SymbolicScope()
     shapes = [
         jax.ShapeDtypeStruct(
             jax.export.symbolic_shape(f"({','.join(shape)},)", scope=scope), np.dtype(kind)
         )
-        for _, shape, kind, _ in inputs(network.config, dtype, cells=cells)
+        for _, shape, kind, _ in inputs(config, dtype, cells=cells)
     ]
     with _source_files_without_folders():
         return bytes(jax.export.export(jax.jit(batch), platforms=platforms)(*shapes).serialize())

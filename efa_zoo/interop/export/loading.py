@@ -19,8 +19,8 @@ from efa_zoo.base.errors import ConfigError, ExportError, InputError
 from efa_zoo.base.interrupts import forbid_fork, require_no_fork
 from efa_zoo.interop.export import _archive
 from efa_zoo.interop.export._platforms import DEVICES
-from efa_zoo.interop.export._program import in_cells, inputs, results
-from efa_zoo.models.checks import OutOfRange, as_out_of_range, check_structure
+from efa_zoo.interop.export._program import in_cells, inputs
+from efa_zoo.models.checks import OutOfRange, as_out_of_range, check_structure, judge_surroundings
 from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.outputs import Outputs
 from efa_zoo.models.prediction import Prediction
@@ -44,6 +44,8 @@ class ExportedModel:
             "quadrature"; None without attention.
         wave_reach: for structures in cells: how far wave vectors must reach, in 1/Å; None for
             others.
+        outputs: names of what it gives, fields of `Outputs`; uncertainties are among them where the
+            model was calibrated.
     """
 
     card: Card
@@ -51,6 +53,7 @@ class ExportedModel:
     platforms: tuple[str, ...]
     attention: str | None
     wave_reach: float | None
+    outputs: tuple[str, ...]
     _call: Callable[..., Any]
 
     @overload
@@ -123,7 +126,8 @@ class ExportedModel:
 
         Returns:
             Atomic energies in eV relative to the card's reference energies, and forces in eV/Å;
-            in cells stress in eV/Å³; charges and dipole if the model has them.
+            in cells stress in eV/Å³; charges and dipole if the model has them, uncertainties and
+            grades if it is calibrated.
 
         Raises:
             InputError: the graphs do not list all pairs within the cutoff, or all wave vectors
@@ -149,8 +153,7 @@ class ExportedModel:
                 jnp.asarray(getattr(graphs, name), kind)
                 for name, _, kind, _ in inputs(self.card.model, floats, cells=cells)
             ]
-            names = [name for name, *_ in results(self.card.model, floats, cells=cells)]
-            return Outputs(**dict(zip(names, self._call(*arguments), strict=True)))
+            return Outputs(**dict(zip(self.outputs, self._call(*arguments), strict=True)))
 
     def _predict(
         self,
@@ -169,7 +172,11 @@ class ExportedModel:
         batch = pack([molecule], shape, reach=cutoff, wave_reach=reach, dtype=np.dtype(self.dtype))
         outputs = self.evaluate(batch)
         one = jax.tree.map(lambda leaf: leaf[0], jax.device_get(outputs))
-        return Prediction.of(one, molecule, self.card)
+        found = Prediction.of(one, molecule, self.card)
+        judge_surroundings(
+            found.extrapolation, molecule.numbers, self.card, out_of_range, where=where
+        )
+        return found
 
 
 def load_exported(path: str | PathLike[str], *, sha256: str | None = None) -> ExportedModel:
@@ -204,6 +211,7 @@ def load_exported(path: str | PathLike[str], *, sha256: str | None = None) -> Ex
         dtype, platforms = manifest["dtype"], tuple(manifest["platforms"])
         attention, expected = manifest["attention"], manifest["program"]["sha256"]
         wave_reach = float(manifest["wave_reach"]["value"]) if in_cells(card) else None
+        outputs = tuple(str(output["name"]) for output in manifest["outputs"])
         _archive.require_digest(path, manifest, card)
     except (ConfigError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ExportError(f"{path}: {_archive.MANIFEST}: not as expected ({error!r})") from error
@@ -230,5 +238,6 @@ def load_exported(path: str | PathLike[str], *, sha256: str | None = None) -> Ex
         platforms=platforms,
         attention=attention,
         wave_reach=wave_reach,
+        outputs=outputs,
         _call=jax.jit(exported.call),
     )

@@ -54,6 +54,11 @@ def card_lines(card: Card) -> Iterator[str]:
     else:
         facts = to_table(card.weights)
         yield from _section("Weights", {name: facts[name] for name in facts if name != "marks"})
+        if card.calibration is None:
+            text = "none: the weights file has no statistics of the training (efa-zoo calibrate)"
+            yield from _section("Uncertainty", {"": text})
+        else:
+            yield from _section("Uncertainty calibrated on", to_table(card.calibration))
 
 
 def _periodicity(domain: Domain) -> dict[str, str]:

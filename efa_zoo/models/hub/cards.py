@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
+    "CalibrationRecord",
     "Card",
     "DataSource",
     "FineTuning",
@@ -98,6 +99,21 @@ class WeightsFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CalibrationRecord:
+    """What uncertainties and known surroundings were learned from.
+
+    Attributes:
+        data: name of the data.
+        training: number of structures that the model was trained on.
+        validation: number of structures that it was not trained on.
+    """
+
+    data: str
+    training: int
+    validation: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class FineTuning:
     """How a model was made of another one.
 
@@ -136,6 +152,8 @@ class Card:
         reference_energies: energy in eV by element symbol, added to the network's atomic
             energies; empty before training.
         weights: the weights file; None before training.
+        calibration: what the statistics in the weights file are of; None where it has none, so
+            that the model gives no uncertainties and does not know unknown surroundings.
         metrics: errors by split, numbers or tables of numbers; empty before training.
         cost: what the training took; empty before training.
         limits: where the model is known to fail, in words.
@@ -150,6 +168,7 @@ class Card:
     domain: Domain | None = None
     reference_energies: Mapping[str, float] = field(default_factory=dict)
     weights: WeightsFile | None = None
+    calibration: CalibrationRecord | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, Any] = field(default_factory=dict)
     limits: str = ""
@@ -283,6 +302,7 @@ def write_results(
     path: Path | str,
     *,
     weights: WeightsFile | None = None,
+    calibration: CalibrationRecord | None = None,
     domain: Domain | None = None,
     reference_energies: Mapping[str, float] | None = None,
     metrics: Mapping[str, object] | None = None,
@@ -295,6 +315,8 @@ def write_results(
     Args:
         path: the zoo file.
         weights: the weights file; with it the digest of all that enters a number is written.
+        calibration: what the statistics in the weights file are of; None with weights that have
+            none.
         domain: the structures the model knows.
         reference_energies: energy in eV by element symbol.
         metrics: errors by split.
@@ -317,9 +339,12 @@ def write_results(
         "domain": None if domain is None else to_table(domain),
         "reference_energies": reference_energies,
         "weights": None if weights is None else to_table(weights),
+        "calibration": None if calibration is None else to_table(calibration),
         "metrics": metrics,
         "cost": cost,
     }
+    if weights is not None and calibration is None:
+        document.pop("calibration", None)  # which was of the weights before
     for name, table in tables.items():
         if table is None:
             continue

@@ -185,7 +185,8 @@ def load(model: Potential | str | os.PathLike[str], *, dtype: DTypeLike | None =
 
     from efa_zoo.models.mpnn import EnergyModel
     from efa_zoo.models.potential import Potential, cast
-    from efa_zoo.models.weights import load_weights
+    from efa_zoo.models.uncertainty.calibration import take_calibration
+    from efa_zoo.models.weights import fill_weights, read_tensors
 
     require_no_fork()
     forbid_fork()
@@ -202,8 +203,10 @@ def load(model: Potential | str | os.PathLike[str], *, dtype: DTypeLike | None =
     # Weights are stored in float32, whatever the user has set for new arrays.
     with jax.enable_x64(False):
         like = eqx.filter_eval_shape(EnergyModel, found.model, key=jax.random.key(0))
-    network = load_weights(files.weights, like, sha256=found.weights.sha256)
-    potential = Potential(network=network, card=found)
+    tensors = read_tensors(files.weights, found.weights.sha256)
+    tensors, calibration = take_calibration(tensors, found.model.features, files.weights)
+    network = fill_weights(like, tensors, files.weights)
+    potential = Potential(network=network, card=found, calibration=calibration)
     return potential if dtype is None else cast(potential, dtype)
 
 

@@ -32,6 +32,7 @@ _ROWS = (
     "atomic_energies",
     "forces",
     "charges",
+    "features",
 )
 
 

@@ -32,6 +32,9 @@ Loader: TypeAlias = Literal["numpy", "tensorflow", "grain"]
 #: Shapes that batches are padded to; each is compiled once.
 _MAX_BUCKETS = 4
 
+#: Structures on disk that stand for all of them where a pass over all would cost too much.
+_SAMPLE = 20_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
@@ -42,6 +45,8 @@ class TrainingData:
         validation: batches to choose the best weights by.
         references: energies in eV by atomic number, which labels are relative to.
         witnesses: structures that show what the training data cover.
+        sample: gives the training structures, or some thousand of them where they are on disk.
+        held_back: the validation structures.
         close: ends what reads them.
     """
 
@@ -49,6 +54,8 @@ class TrainingData:
     validation: BatchSource
     references: Mapping[int, float]
     witnesses: Sequence[Structure]
+    sample: Callable[[], Sequence[Structure]]
+    held_back: Sequence[Structure]
     close: Callable[[], None]
 
 
@@ -114,6 +121,8 @@ def read_data(
         validation=source(held_back, False),
         references=references,
         witnesses=structures,
+        sample=lambda: structures,
+        held_back=held_back,
         close=lambda: None,
     )
 
@@ -158,6 +167,8 @@ def _read_stored(
     validation = BatchPlan(held_back, buckets, neighborhoods, shuffle=False, spin=spin)
     for report in (plan.report, validation.report):
         _logger.info("%s", report)
+    order = np.random.default_rng(config.seed).permutation(len(stored))
+    chosen = sorted(order[:_SAMPLE].tolist())
     total, own = share_of_rows(config.batch_size, mesh)
     shared = (own.start, own.stop) != (0, total)
     rows = {config.batch_size: own} if shared else None
@@ -167,6 +178,8 @@ def _read_stored(
         validation=NumpyBatches(validation, references),
         references=references,
         witnesses=found.witnesses,
+        sample=lambda: stored.read(chosen),
+        held_back=held_back,
         close=batches.close,
     )
 

@@ -1,0 +1,331 @@
+"""Measure whether wrong answers are refused: strangers, relaxations from random starts, and costs.
+
+    python docs/measure_trust.py --data-dir DIR [--only NAME...]
+
+Structures that a model has not learned from are made and labelled by the method of its data; none
+is stored. They are molecules of the data set `organic` (its SMILES, embedded anew) and random
+compositions by GFN2-xTB, random points by the closed forms. Writes docs/trust.json, from which
+`docs/update_tables.py` makes the tables of docs/numbers.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+from ase import Atoms
+
+import efa_zoo
+from data_pipelines import load_split
+from data_pipelines._workers import Failure
+from data_pipelines.labels.labelling import Geometry, label
+from data_pipelines.labels.potentials import (
+    cluster_potential,
+    damped_coulomb_potential,
+    inverse_potential,
+    sum_over_pairs,
+    two_atom_potential,
+)
+from data_pipelines.sampling.organic.conformers import embed, positions_of
+from data_pipelines.sampling.organic.molecules import all_species
+from efa_zoo import Potential
+from efa_zoo.base.errors import InputError, SimulationError
+from efa_zoo.models.checks import OutOfRangeWarning, check_structure
+from efa_zoo.models.inference import PredictionStream
+from efa_zoo.simulation import DynamicsConfig, relax
+from efa_zoo.simulation.compiled import CompiledEngine
+from efa_zoo.simulation.state import Limits
+from efa_zoo.simulation.velocities import initial_momenta
+from efa_zoo.structures.elements import ATOMIC_NUMBERS
+
+RESULTS = Path(__file__).parent / "trust.json"
+
+#: An error of a dimers' model that matters, in eV.
+WRONG = 0.5
+
+#: Largest molecules that are made, and how many of each kind.
+MOST_ATOMS, MOST_MOLECULES, COMPOSITIONS = 24, 400, 100
+
+Labelled = tuple[Atoms, float]
+
+
+def elements_of(model: Potential) -> list[str]:
+    """Symbols of the elements that a model knows."""
+    assert model.card.domain is not None
+    return list(model.card.domain.elements)
+
+
+def labelled(atoms: Atoms, charge: int) -> Iterator[Labelled]:
+    """A structure with its energy by GFN2-xTB, if that converges."""
+    numbers = atoms.get_atomic_numbers().astype(np.int32)
+    found = label(Geometry(numbers, atoms.get_positions(), charge))
+    if not isinstance(found, Failure):
+        atoms.info["charge"] = charge
+        yield atoms, found.energy
+
+
+def molecules(model: Potential, known: set[tuple[int, ...]]) -> Iterator[Labelled]:
+    """Molecules of a model's elements whose compositions are not in its data."""
+    elements = {ATOMIC_NUMBERS[element] for element in elements_of(model)}
+    assert model.card.domain is not None
+    charges = model.card.domain.total_charges
+    rng = np.random.default_rng(0)
+    chosen = [
+        species
+        for species in all_species()
+        if set(species.atomic_numbers) <= elements
+        and species.charge in charges
+        and tuple(sorted(species.atomic_numbers)) not in known
+        and 2 <= len(species.atomic_numbers) <= MOST_ATOMS
+    ]
+    for i in rng.permutation(len(chosen))[:MOST_MOLECULES]:
+        made = embed(chosen[i].smiles, rng)
+        if not isinstance(made, Failure):
+            atoms = Atoms(chosen[i].numbers, positions_of(made))
+            yield from labelled(atoms, chosen[i].charge)
+
+
+def random_points(rng: np.random.Generator, count: int, size: float, apart: float) -> np.ndarray:
+    """Points in a cube, none closer than a distance."""
+    points: list[np.ndarray] = []
+    while len(points) < count:
+        point = rng.uniform(-size / 2, size / 2, 3)
+        if all(np.linalg.norm(point - other) > apart for other in points):
+            points.append(point)
+        size *= 1.01
+    return np.asarray(points)
+
+
+def compositions(model: Potential, known: set[tuple[int, ...]]) -> Iterator[Labelled]:
+    """Random atoms at random places, by GFN2-xTB."""
+    rng = np.random.default_rng(1)
+    numbers = np.asarray([ATOMIC_NUMBERS[element] for element in elements_of(model)])
+    assert model.card.domain is not None
+    charge = min(model.card.domain.total_charges, key=abs)
+    made = 0
+    while made < COMPOSITIONS:
+        count = int(rng.integers(2, 13))
+        chosen = rng.choice(numbers, count)
+        if (chosen.sum() - charge) % 2 or tuple(sorted(chosen.tolist())) in known:
+            continue
+        made += 1
+        points = random_points(rng, count, 1.3 * count ** (1 / 3), 0.95)
+        yield from labelled(Atoms(chosen, points), charge)
+
+
+def closed_form(data: str) -> Callable[[Atoms], float] | None:
+    """Energy of any structure, where the labels of a data set have a closed form for it."""
+    charges = {"Na": 1.0, "Cl": -1.0, "He": 1.0, "Li": -1.0, "H": 0.0}
+    potentials: dict[str, tuple[Any, bool]] = {
+        "clusters/atoms16": (cluster_potential, False),
+        "clusters/atoms32": (cluster_potential, False),
+        "nacl_spheres": (damped_coulomb_potential, True),
+        "chains": (inverse_potential, True),
+        "two_atoms": (two_atom_potential, False),
+    }
+    if data not in potentials:
+        return None
+    potential, charged = potentials[data]
+
+    def energy(atoms: Atoms) -> float:
+        signs = np.asarray([charges[s] for s in atoms.get_chemical_symbols()]) if charged else None
+        return sum_over_pairs(potential, atoms.get_positions(), signs)[0]
+
+    return energy
+
+
+def points(model: Potential, known: set[tuple[int, ...]]) -> Iterator[Labelled]:
+    """Random atoms at random places, by a closed form."""
+    energy = closed_form(model.card.data.name)
+    assert energy is not None and model.card.domain is not None
+    rng = np.random.default_rng(2)
+    domain = model.card.domain
+    sizes = sorted({len(composition) for composition in known})
+    for _ in range(4 * COMPOSITIONS):
+        count = int(rng.integers(2, max(3, sizes[-1] + 1)))
+        chosen = rng.choice(elements_of(model), count)
+        size = float(rng.uniform(0.3, 1.0)) * domain.max_distance / 3**0.5
+        places = random_points(rng, count, size, domain.min_distance)
+        atoms = Atoms(chosen, places, info={"charge": 0})
+        yield atoms, energy(atoms)
+
+
+def strangers(model: Potential, data_dir: str | None) -> dict[str, dict[str, Any]]:
+    """How many structures of each kind are wrong, and how many of these are refused."""
+    structures = load_split(model.card.data.name, "train", data_dir=data_dir)
+    known = {tuple(sorted(s.atomic_numbers.tolist())) for s in structures}
+    known |= {
+        tuple(sorted(s.atomic_numbers[s.fragment == part].tolist()))
+        for s in structures
+        for part in (0, 1)
+    }
+    kinds = [molecules, compositions]
+    if not model.card.data.level_of_theory.startswith("GFN2"):
+        kinds = [] if closed_form(model.card.data.name) is None else [points]
+    mae = model.card.metrics["test"]["all"]["energy_mae"]
+    rows = {}
+    for kind in kinds:
+        found = list(kind(model, known))
+        if not found:
+            continue
+        rows[kind.__name__] = judged(model, found, mae)
+    return rows
+
+
+def judged(model: Potential, found: Sequence[Labelled], mae: float) -> dict[str, Any]:
+    """Predict structures with and without the right to refuse."""
+    results = list(PredictionStream(model, [atoms for atoms, _ in found], on_error="return"))
+    refused = np.asarray([isinstance(result, InputError) for result in results])
+    by = [str(r).partition(": ")[2].partition(":")[0] for r in results if isinstance(r, InputError)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OutOfRangeWarning)
+        told = efa_zoo.predict(model, [a for a, _ in found], out_of_range="warn", on_error="return")
+    errors = np.asarray(
+        [
+            np.inf if isinstance(p, InputError) else abs(p.energy - energy)
+            for p, (_, energy) in zip(told, found, strict=True)
+        ]
+    )
+    row: dict[str, Any] = {
+        "count": len(found),
+        "refused": int(refused.sum()),
+        "by": {name: by.count(name) for name in sorted(set(by))},
+        "median_error": float(np.median(errors)),
+    }
+    for name, limit in (("wrong", WRONG), ("tenfold", 10 * mae)):
+        wrong = errors > limit
+        row[name] = int(wrong.sum())
+        row[f"{name}_refused"] = int((wrong & refused).sum())
+    missed = np.flatnonzero((errors > 10 * mae) & ~refused)
+    row["missed"] = {
+        f"{found[i][0].get_chemical_formula()} ({found[i][0].info['charge']:+d})": round(
+            float(errors[i]), 3
+        )
+        for i in missed[:10]
+    }
+    return row
+
+
+def relaxations(model: Potential, data_dir: str | None, count: int) -> dict[str, int]:
+    """Relax pairs from random starts; how many converge, and how many of these into holes."""
+    test = [
+        s
+        for s in load_split(model.card.data.name, "test", data_dir=data_dir)
+        if s.monomers[1] and s.separation < 6
+    ]
+    rng = np.random.default_rng(3)
+    outcome = {"starts": 0, "converged": 0, "holes": 0, "stopped": 0, "bonds": 0, "late": 0}
+    for i in rng.permutation(len(test))[:count]:
+        s = test[i]
+        atoms = Atoms(s.atomic_numbers, s.positions, info={"charge": s.total_charge})
+        # The second molecule is pushed towards the first one, past where the data end.
+        parts = [s.positions[s.fragment == part].mean(axis=0) for part in (0, 1)]
+        away = (parts[1] - parts[0]) / np.linalg.norm(parts[1] - parts[0])
+        atoms.positions[s.fragment == 1] -= rng.uniform(0, 0.5) * away
+        outcome["starts"] += 1
+        try:
+            result = relax(model, atoms, optimizer="lbfgs", fmax=0.03, steps=150, dtype="float32")
+        except (InputError, SimulationError):
+            outcome["stopped"] += 1
+            continue
+        if result.converged:
+            outcome["converged"] += 1
+            numbers = result.atoms.get_atomic_numbers().astype(np.int32)
+            truth = label(Geometry(numbers, result.atoms.get_positions(), s.total_charge))
+            wrong = isinstance(truth, Failure) or abs(truth.energy - result.energy) > WRONG
+            outcome["holes"] += int(wrong)
+        else:
+            outcome["bonds" if result.changed_bonds else "late"] += 1
+    return outcome
+
+
+def costs(model: Potential, data_dir: str | None, repeats: int = 5) -> dict[str, float]:
+    """Ratio of CPU seconds with calibration to those without, paired, medians."""
+    plain = Potential(network=model.network, card=model.card)
+    structures = load_split(model.card.data.name, "test", data_dir=data_dir)[:512]
+    inputs = [
+        Atoms(s.atomic_numbers, s.positions, info={"charge": s.total_charge}) for s in structures
+    ]
+
+    def batch(chosen: Potential) -> Callable[[], object]:
+        return lambda: list(PredictionStream(chosen, inputs, on_error="return"))
+
+    atoms = ase.io.read(efa_zoo.example("water_dimer"))
+    assert isinstance(atoms, Atoms)
+    config = DynamicsConfig(temperature=100.0)
+    molecule = check_structure(atoms, model.card, None, "error")
+
+    def dynamics(chosen: Potential) -> Callable[[], object]:
+        limits = Limits(
+            max_temperature=1e5,
+            max_force=1e3,
+            degrees_of_freedom=3 * len(atoms),
+            max_known=1e3,
+            card=model.card,
+            out_of_range="error",
+        )
+        engine = CompiledEngine(
+            chosen,
+            molecule,
+            initial_momenta(atoms, config),
+            atoms.get_masses(),
+            config,
+            limits,
+            np.dtype("float32"),
+        )
+
+        def run() -> object:
+            engine.advance(1000)
+            return engine.state
+
+        return run
+
+    return {
+        "batch": ratio(batch(model), batch(plain), repeats),
+        "dynamics": ratio(dynamics(model), dynamics(plain), repeats),
+    }
+
+
+def ratio(first: Callable[[], object], second: Callable[[], object], repeats: int) -> float:
+    """Median of the ratios of the CPU seconds of two functions, called in turn."""
+    for function in (first, second):
+        function()
+    found = []
+    for _ in range(repeats):
+        seconds = []
+        for function in (first, second):
+            start = time.process_time()
+            function()
+            seconds.append(time.process_time() - start)
+        found.append(seconds[0] / seconds[1])
+    return float(np.median(found))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", help="where data sets lie")
+    parser.add_argument("--only", nargs="+", help="models, default: all that are calibrated")
+    parser.add_argument("--starts", type=int, default=100, help="relaxations of a dimers' model")
+    options = parser.parse_args()
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name in options.only or efa_zoo.list_models():
+        model = efa_zoo.load(name)
+        if model.calibration is None:
+            continue
+        row: dict[str, Any] = {"strangers": strangers(model, options.data_dir)}
+        if model.card.data.name.startswith("dimers"):
+            row["relaxations"] = relaxations(model, options.data_dir, options.starts)
+            row["costs"] = costs(model, options.data_dir)
+        results[name] = row
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

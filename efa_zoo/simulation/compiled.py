@@ -11,6 +11,7 @@ velocity Verlet. Random numbers depend on the seed and the number of the step on
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +25,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from efa_zoo.base.contracts import contract
 from efa_zoo.models.energy import energy_and_forces
+from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.potential import Potential, Predictor, cast
 from efa_zoo.simulation.config import DynamicsConfig
 from efa_zoo.simulation.state import Limits, State
@@ -31,6 +33,9 @@ from efa_zoo.structures.graph import Graph, pack_one
 from efa_zoo.structures.molecule import Molecule
 
 __all__ = ["CompiledEngine"]
+
+#: Surroundings change little in a step, and grades cost some percent of it.
+_STEPS_BETWEEN_GRADES = 4
 
 
 class _Motion(eqx.Module):
@@ -85,10 +90,19 @@ def _step(predictor: Predictor, graph: Graph, rules: _Rules, motion: _Motion) ->
         noise = jax.random.normal(key, velocities.shape, velocities.dtype)
         velocities = rules.keeps * velocities + rules.kicks * noise
     positions = positions + half * velocities
-    energy, forces, extrapolation = _evaluate(predictor, graph, positions)
+    step = motion.step + 1
+    energy, forces, features = _evaluate(predictor.network, graph, positions)
+    extrapolation = motion.extrapolation
+    if predictor.calibration is not None:
+        grades = functools.partial(predictor.calibration.grades, features, graph.atomic_numbers)
+        extrapolation = jax.lax.cond(
+            step % _STEPS_BETWEEN_GRADES == 0,
+            lambda: grades().astype(positions.dtype),
+            lambda: motion.extrapolation,
+        )
     velocities = velocities + half * forces / rules.masses
     return _Motion(
-        step=motion.step + 1,
+        step=step,
         positions=positions,
         velocities=velocities,
         forces=forces,
@@ -99,17 +113,14 @@ def _step(predictor: Predictor, graph: Graph, rules: _Rules, motion: _Motion) ->
 
 
 def _evaluate(
-    predictor: Predictor, graph: Graph, positions: Array
+    network: EnergyModel, graph: Graph, positions: Array
 ) -> tuple[Array, Array, Array | None]:
-    """Energy and forces, and grades if there are any, in float64 of a network of any type."""
+    """Energy and forces in float64 of a network of any type, and its features."""
     centered = positions - jnp.mean(positions, axis=0)
     moved = eqx.tree_at(lambda g: g.positions, graph, centered.astype(graph.positions.dtype))
-    outputs = energy_and_forces(predictor, moved)
+    outputs = energy_and_forces(network, moved, features=True)
     energy = jnp.sum(outputs.atomic_energies.astype(positions.dtype))
-    grades = outputs.extrapolation
-    if grades is not None:
-        grades = grades.astype(positions.dtype)
-    return energy, jnp.asarray(outputs.forces, positions.dtype), grades
+    return energy, jnp.asarray(outputs.forces, positions.dtype), outputs.features
 
 
 def _within_limits(

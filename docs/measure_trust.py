@@ -11,6 +11,7 @@ compositions by GFN2-xTB, random points by the closed forms. Writes docs/trust.j
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import time
 import warnings
@@ -319,12 +320,17 @@ def main() -> None:
         model = efa_zoo.load(name)
         if model.calibration is None:
             continue
-        row: dict[str, Any] = {"strangers": strangers(model, options.data_dir)}
+        parts: dict[str, Callable[[], object]] = {
+            "strangers": functools.partial(strangers, model, options.data_dir)
+        }
         if model.card.data.name.startswith("dimers"):
-            row["relaxations"] = relaxations(model, options.data_dir, options.starts)
-            row["costs"] = costs(model, options.data_dir)
-        results[name] = row
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+            parts["costs"] = functools.partial(costs, model, options.data_dir)
+            parts["relaxations"] = functools.partial(
+                relaxations, model, options.data_dir, options.starts
+            )
+        for part, measure in parts.items():
+            results.setdefault(name, {})[part] = measure()
+            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

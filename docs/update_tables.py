@@ -228,12 +228,12 @@ def trust() -> Iterator[str]:
     )
     yield "|---|---|" + "---:|" * 6
     for name, row in found.items():
-        for kind, counts in row["strangers"].items():
+        for kind, counts in row.get("strangers", {}).items():
             keys = ("count", "refused", "wrong", "wrong_refused", "tenfold", "tenfold_refused")
             yield f"| `{name}` | {kind} | {' | '.join(f'{counts[key]:,}' for key in keys)} |"
     yield ""
     for name, row in found.items():
-        if "relaxations" in row:
+        if "relaxations" in row and "costs" in row:
             ends, cost = row["relaxations"], row["costs"]
             yield (
                 f"- `{name}`, {ends['starts']} relaxations of pairs pushed together at random: "

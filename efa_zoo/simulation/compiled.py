@@ -13,6 +13,7 @@ velocity Verlet. Random numbers depend on the seed and the number of the step on
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,6 +29,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import SimulationError
 from efa_zoo.models.energy import energy_and_forces
+from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.outputs import Outputs
 from efa_zoo.models.potential import Potential, Predictor, cast
 from efa_zoo.simulation.config import DynamicsConfig
@@ -37,6 +39,9 @@ from efa_zoo.structures.molecule import Molecule
 from efa_zoo.structures.neighbors import NeighborList
 
 __all__ = ["CompiledEngine"]
+
+#: Surroundings change little in a step, and grades cost some percent of it.
+_STEPS_BETWEEN_GRADES = 4
 
 
 class _Motion(eqx.Module):
@@ -94,29 +99,40 @@ def _step(predictor: Predictor, graph: Graph, rules: _Rules, motion: _Motion) ->
         noise = jax.random.normal(key, velocities.shape, velocities.dtype)
         velocities = rules.keeps * velocities + rules.kicks * noise
     positions = positions + half * velocities
-    outputs = _evaluate(predictor, graph, positions)
+    outputs = _evaluate(predictor.network, graph, positions)
     forces = jnp.asarray(outputs.forces)
+    step = motion.step + 1
+    extrapolation = motion.extrapolation
+    if predictor.calibration is not None:
+        grades = functools.partial(
+            predictor.calibration.grades, outputs.features, graph.atomic_numbers
+        )
+        extrapolation = jax.lax.cond(
+            step % _STEPS_BETWEEN_GRADES == 0,
+            lambda: grades().astype(positions.dtype),
+            lambda: motion.extrapolation,
+        )
     velocities = velocities + half * forces / rules.masses
     return _Motion(
-        step=motion.step + 1,
+        step=step,
         positions=positions,
         velocities=velocities,
         forces=forces,
         energy=outputs.energy,
         stress=outputs.stress,
-        extrapolation=outputs.extrapolation,
-        within_limits=_within_limits(
-            rules, graph, positions, velocities, forces, outputs.extrapolation
-        ),
+        extrapolation=extrapolation,
+        within_limits=_within_limits(rules, graph, positions, velocities, forces, extrapolation),
     )
 
 
-def _evaluate(predictor: Predictor, graph: Graph, positions: Array) -> Outputs:
-    """What a network of any type gives at some positions, in float64."""
+def _evaluate(network: EnergyModel, graph: Graph, positions: Array) -> Outputs:
+    """What a network of any type gives at some positions, all but its features in float64."""
     centered = positions - jnp.mean(positions, axis=0)
     moved = eqx.tree_at(lambda g: g.positions, graph, centered.astype(graph.positions.dtype))
-    outputs = energy_and_forces(predictor, moved)
-    return jax.tree.map(lambda leaf: leaf.astype(positions.dtype), outputs)
+    outputs = energy_and_forces(network, moved, features=True)
+    rest = replace(outputs, features=None)
+    rest = jax.tree.map(lambda leaf: leaf.astype(positions.dtype), rest)
+    return replace(rest, features=outputs.features)
 
 
 def _within_limits(

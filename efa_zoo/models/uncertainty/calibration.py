@@ -75,30 +75,23 @@ class Calibration(eqx.Module):
         assert outputs.features is not None
         features = jax.lax.stop_gradient(outputs.features)
         numbers = jnp.asarray(atomic_numbers)
-        kinds = (numbers[:, None] == self.elements).astype(features.dtype)
-        # One product with all elements' matrices below each other, the others' rows being zero.
-        shifted = kinds[:, :, None] * (features[:, None, :] - self.means)
-        width = features.shape[-1]
-        rows = self.whitening.reshape(-1, width)
+        kinds, vectors = self._whitened(features, numbers)
+        grades = jnp.sqrt(jnp.sum(vectors**2, axis=-1))
         with jax.default_matmul_precision("highest"):
-            vectors = shifted.reshape(shifted.shape[0], -1) @ rows
-            grades = jnp.sqrt(jnp.sum(vectors**2, axis=-1))
-            means = (vectors * (kinds @ self.force_slopes)).sum(
-                axis=-1
-            ) + kinds @ self.force_offsets
+            means = jnp.sum(vectors * (kinds @ self.force_slopes), axis=-1)
+            means = means + kinds @ self.force_offsets
             bounds = kinds @ self.force_bounds
             powers = kinds @ self.force_exponents
             columns = jnp.sum(jnp.concatenate([features, kinds], axis=-1), axis=0)
             rigidity = jnp.sqrt(jnp.sum((columns @ self.energy_factor) ** 2))
             count = jnp.maximum(jnp.sum(kinds), 1)
             scale = jnp.clip(columns @ self.energy_slopes / count, *self.energy_bounds)
-        atoms = numbers > 0
-        new = atoms & (jnp.sum(kinds, axis=-1) == 0)
         logarithms = jnp.clip(means, bounds[:, 0], bounds[:, 1])
         forces = jnp.exp(logarithms + powers * jnp.log(jnp.maximum(grades, _SMALL)))
-        forces = jnp.where(atoms, forces, 0)
+        forces = jnp.where(numbers > 0, forces, 0)
         both = jnp.stack([rigidity, jnp.sqrt(jnp.sum(forces**2))])
         energy = jnp.exp(scale + self.energy_exponents @ jnp.log(jnp.maximum(both, _SMALL)))
+        new = _new(kinds, numbers)
         return dataclasses.replace(
             outputs,
             features=None,
@@ -106,6 +99,39 @@ class Calibration(eqx.Module):
             force_uncertainty=jnp.where(new, jnp.inf, forces),
             extrapolation=jnp.where(new, jnp.inf, grades),
         )
+
+    def grades(
+        self,
+        features: Float[Array, "atoms features"],
+        atomic_numbers: Int[Array | np.ndarray, " atoms"],
+    ) -> Float[Array, " atoms"]:
+        """Compute extrapolation grades only.
+
+        Args:
+            features: of one molecule's atoms.
+            atomic_numbers: 0 marks padding.
+
+        Returns:
+            The grades, as `__call__` gives them.
+        """
+        numbers = jnp.asarray(atomic_numbers)
+        kinds, vectors = self._whitened(jax.lax.stop_gradient(features), numbers)
+        grades = jnp.sqrt(jnp.sum(vectors**2, axis=-1))
+        return jnp.where(_new(kinds, numbers), jnp.inf, grades)
+
+    def _whitened(self, features: Array, numbers: Array) -> tuple[Array, Array]:
+        """Which element each atom is of, `[atoms, elements]`, and vectors as long as the grades."""
+        kinds = (numbers[:, None] == self.elements).astype(features.dtype)
+        # One product with all elements' matrices below each other, the others' rows being zero.
+        shifted = kinds[:, :, None] * (features[:, None, :] - self.means)
+        rows = self.whitening.reshape(-1, features.shape[-1])
+        with jax.default_matmul_precision("highest"):
+            return kinds, shifted.reshape(shifted.shape[0], -1) @ rows
+
+
+def _new(kinds: Array, numbers: Array) -> Array:
+    """Atoms of elements that training did not have."""
+    return (numbers > 0) & (jnp.sum(kinds, axis=-1) == 0)
 
 
 def calibration_tensors(calibration: Calibration) -> dict[str, np.ndarray]:

@@ -19,8 +19,9 @@ from efa_zoo.structures.domain import Domain
 # percent of speed. Commands that tests start inherit this.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
-# Workers share what they compile for as long as the run takes. Commands that tests start do not:
-# XLA has notes on the processor for them, on the standard error.
+# Workers share what they compile for as long as the run takes. Commands that tests start keep
+# nothing: they must neither find nor leave anything in the user's cache.
+os.environ["EFA_ZOO_COMPILATION_CACHE"] = "off"
 _SHARED = "EFA_ZOO_TESTS_COMPILED"
 _OWN_CACHE = _SHARED not in os.environ
 if _OWN_CACHE:

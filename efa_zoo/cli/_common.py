@@ -8,7 +8,7 @@ import math
 import re
 import sys
 import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 import data_pipelines
-from efa_zoo.base.errors import InputError
+from efa_zoo.base.errors import DataError, InputError
 from efa_zoo.models.hub import registry
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ __all__ = [
     "progress_bar",
     "range_warnings",
     "read_structures",
+    "refuse_early",
+    "require_data",
     "with_label",
 ]
 
@@ -272,6 +274,48 @@ def iterate_structures(file: str) -> Iterator[Structure]:
             raise InputError(f"{file}: has no structures")
 
     return structures()
+
+
+def refuse_early(
+    name: str, structures: Iterable[Structure], charge: int | None, multiplicity: int | None
+) -> None:
+    """Refuse structures that a model does not know before JAX is imported, which takes seconds.
+
+    Args:
+        name: of the model.
+        structures: to be checked.
+        charge: total charge (e) of all of them, or None.
+        multiplicity: 2S + 1 of all of them, or None.
+
+    Raises:
+        InputError: as for `efa_zoo.predict`, with the file and the position in it.
+    """
+    from efa_zoo.models.checks import check_structure
+
+    card = registry.card(name)
+    for structure in structures:
+        try:
+            check_structure(structure.atoms, card, charge, "error", multiplicity=multiplicity)
+        except InputError as error:
+            raise InputError(f"{structure.label}: {error}") from error
+
+
+def require_data(name: str, data_dir: str | None) -> None:
+    """Refuse a file or data set that is missing before JAX is imported.
+
+    Args:
+        name: path of a file, or name of a data set.
+        data_dir: where data sets lie.
+
+    Raises:
+        DataError: there is no such file, or the data set is not built.
+    """
+    from data_pipelines import BUILDERS, metadata
+
+    if name.partition("/")[0] in BUILDERS:
+        metadata(name, data_dir=data_dir)
+    elif not Path(name).expanduser().exists():
+        raise DataError(f"{name}: no such file")
 
 
 def output_file(out: str, endings: Sequence[str], inputs: Sequence[str] = ()) -> Path:

@@ -24,6 +24,7 @@ __all__ = ["COMMANDS", "command_call", "completion_script", "one_line"]
 COMMANDS: Mapping[str, str] = {
     "list": "show.list_",
     "card": "show.card",
+    "which": "structures.which",
     "predict": "structures.predict",
     "relax": "structures.relax",
     "md": "structures.md",

@@ -6,7 +6,17 @@ from typing import Annotated
 
 import efa_zoo
 from efa_zoo.base.errors import InputError
-from efa_zoo.cli._common import DataDir, Json, Name, Reading, dump, flag, optional, print_
+from efa_zoo.cli._common import (
+    DataDir,
+    Json,
+    Name,
+    Reading,
+    dump,
+    flag,
+    optional,
+    print_,
+    require_data,
+)
 from efa_zoo.models.hub import registry
 from efa_zoo.models.hub.cards import write_results
 
@@ -52,6 +62,8 @@ def run(
         raise InputError("write: expected neither data nor split with it, for the card has all")
     if counts is not None and data is None:
         raise InputError("counts: given without data, expected a file to deal to splits")
+    if data is not None:
+        require_data(data, data_dir)
     from data_pipelines import FileOptions, SplitOptions
     from efa_zoo.analysis.evaluation import evaluate
 

@@ -20,6 +20,7 @@ from efa_zoo.cli._common import (
     flag,
     optional,
     print_,
+    require_data,
 )
 
 
@@ -84,6 +85,7 @@ def run(
       efa-zoo finetune mpnn_efa_dimers --data md.npz --out tuned --replay 0 --freeze 'embedding.*'
     """
     efa_zoo.card(name)  # a wrong name or zoo file is refused before anything heavy is imported
+    require_data(data, data_dir)
     from data_pipelines import FileOptions, SplitOptions
     from efa_zoo.training import finetune, finetuning_recipe
 

@@ -9,7 +9,7 @@ from tyro.conf import arg
 
 import efa_zoo
 from efa_zoo.base.interrupts import resumable
-from efa_zoo.cli._common import DataDir, Json, Name, dump, flag, optional, print_
+from efa_zoo.cli._common import DataDir, Json, Name, dump, flag, optional, print_, require_data
 
 
 def run(
@@ -34,7 +34,9 @@ def run(
       efa-zoo train mpnn_efa_dimers
       efa-zoo train my_model.toml --out runs/my_model --resume
     """
-    card = efa_zoo.card(name)  # a wrong name is refused before anything heavy is imported
+    card = efa_zoo.card(name)
+    if card.training is not None and card.fine_tuning is None:
+        require_data(card.data.name, data_dir)
     with resumable(Path(out or f"runs/{card.name}") / "checkpoint.json"):
         from efa_zoo.training import train
 

@@ -27,6 +27,7 @@ __all__ = ["COMMANDS", "main"]
 #: Extra of efa-zoo that brings a package.
 _EXTRAS: Mapping[str, str] = {
     "ase": "ase",
+    "chemiscope": "notebook",
     "matplotlib": "plot",
     "orbax": "interop",
     "rdkit": "data",

@@ -33,6 +33,7 @@ from efa_zoo.training.finetuned import (
 from efa_zoo.training.loop import Reminder, fit, mean_errors
 from efa_zoo.training.parameters import READOUT, trained_parameters
 from efa_zoo.training.references import choose_references
+from efa_zoo.training.reporting import Report
 from efa_zoo.training.run import repeat_isolated
 
 if TYPE_CHECKING:
@@ -215,6 +216,7 @@ def finetune(
         held_back(new.validation),
         directory,
         reminder=reminder,
+        report=Report([use.bucket for use in training.report.uses if use.batches]),
         origin={
             "base": weights_sha256(base),
             "data": new.sha256 or new.source.name,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import equinox as eqx
 import numpy as np
@@ -23,6 +22,7 @@ from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.structures.batch import Batch
 from efa_zoo.training.checkpoints import Errors, Progress
 from efa_zoo.training.loss import batch_errors
+from efa_zoo.training.reporting import Report
 from efa_zoo.training.step import TrainingState, initial_state, training_step
 
 __all__ = ["BatchSource", "Errors", "Reminder", "fit", "mean_errors"]
@@ -95,6 +95,7 @@ def fit(
     reminder: Reminder | None = None,
     origin: Mapping[str, object] | None = None,
     on_validation: Callable[[int, Errors], None] | None = None,
+    report: Report | None = None,
 ) -> tuple[EnergyModel, Errors]:
     """Train a network, or go on with a training run from its last checkpoint.
 
@@ -118,6 +119,7 @@ def fit(
         origin: facts besides the recipe that a run and its resumption must have in common, such as
             the hash of the data; JSON-serialisable.
         on_validation: called with the step and the validation errors.
+        report: logs what is compiled and how far the run is; None knows no shapes beforehand.
 
     Returns:
         The best averaged weights and their validation errors, those of the reminder under names
@@ -136,7 +138,15 @@ def fit(
     try:
         with locked(directory), resumable(directory / "checkpoint.json"):
             return _fit(
-                state, config, training, validation, directory, reminder, origin, on_validation
+                state,
+                config,
+                training,
+                validation,
+                directory,
+                reminder,
+                origin,
+                on_validation,
+                report or Report(),
             )
     except FolderInUse as error:
         raise TrainingError(
@@ -153,6 +163,7 @@ def _fit(
     reminder: Reminder | None,
     origin: Mapping[str, object] | None,
     on_validation: Callable[[int, Errors], None] | None,
+    report: Report,
 ) -> tuple[EnergyModel, Errors]:
     model = state.model
     weight = reminder.weight if reminder is not None else 0.0
@@ -160,7 +171,7 @@ def _fit(
     state = progress.restore(state)
     started = time.monotonic() - progress.seconds
     losses: list[_Loss] = []
-    with _progress_bar(config.steps, progress.step) as bar:
+    with report.running(config.steps, progress.step):
         for epoch in itertools.count(progress.epoch):
             skip = progress.batch if epoch == progress.epoch else 0
             number = -1
@@ -169,19 +180,21 @@ def _fit(
                     continue
                 if progress.finished:
                     break
-                state, loss = training_step(batch, state, config)
+                with report.computing(batch):
+                    state, loss = training_step(batch, state, config)
                 step = progress.advance(epoch, number + 1)
                 losses.append(_Loss(loss, step, epoch, number))
-                bar.update(1)
+                report.step(step, partial(_mean, losses))
                 due = step % config.validation_interval == 0 or step == config.steps
                 if due or len(losses) >= _CHECK_INTERVAL:
                     _require_finite(losses)
                 if due:
-                    train_loss = float(np.mean([float(loss.value) for loss in losses]))
-                    errors = mean_errors(state.average, validation(0))
-                    if reminder is not None:
-                        remembered = mean_errors(state.average, reminder.validation(0))
-                        errors |= {f"reminder_{name}": e for name, e in remembered.items()}
+                    train_loss = _mean(losses)
+                    with report.validating():
+                        errors = mean_errors(state.average, validation(0))
+                        if reminder is not None:
+                            remembered = mean_errors(state.average, reminder.validation(0))
+                            errors |= {f"reminder_{name}": e for name, e in remembered.items()}
                     _require_finite_errors(errors, step)
                     seconds = time.monotonic() - started
                     progress.record(state, train_loss, errors, seconds)
@@ -206,6 +219,10 @@ class _Loss(NamedTuple):
     batch: int
 
 
+def _mean(losses: Sequence[_Loss]) -> float:
+    return float(np.mean([float(loss.value) for loss in losses]))
+
+
 def _require_finite(losses: list[_Loss]) -> None:
     for loss in losses:
         if not math.isfinite(float(loss.value)):
@@ -222,18 +239,3 @@ def _require_finite_errors(errors: Errors, step: int) -> None:
                 f"{name}: got {value} in the validation at step {step}, expected a finite number; "
                 "the last checkpoint is whole"
             )
-
-
-class _NoBar:
-    def update(self, steps: int) -> None:
-        """Show nothing."""
-
-
-def _progress_bar(steps: int, initial: int) -> AbstractContextManager[Any]:
-    if sys.stderr.isatty():
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            return nullcontext(_NoBar())
-        return tqdm(total=steps, initial=initial, unit="step", smoothing=0.05)
-    return nullcontext(_NoBar())

@@ -18,6 +18,7 @@ import numpy as np
 from efa_zoo.analysis.evaluation import evaluate
 from efa_zoo.base.errors import ConfigError, DataError, TrainingError
 from efa_zoo.base.files import write_atomically
+from efa_zoo.base.progress import ongoing
 from efa_zoo.models.hub.cards import Card, WeightsFile, write_results
 from efa_zoo.models.hub.registry import find
 from efa_zoo.models.mpnn import EnergyModel
@@ -25,7 +26,8 @@ from efa_zoo.models.weights import named_arrays, save_weights
 from efa_zoo.structures.distances import farthest
 from efa_zoo.structures.domain import Domain
 from efa_zoo.structures.elements import symbol
-from efa_zoo.training.loop import BatchSource, fit
+from efa_zoo.training.loop import fit
+from efa_zoo.training.reporting import Report
 
 if TYPE_CHECKING:
     from data_pipelines.structure import Structure
@@ -95,13 +97,14 @@ def train(
 
     config = card.training
     neighborhoods = Neighborhoods(card.model.message_passing.cutoff)
-    structures = load_split(card.data.name, "train", data_dir=data_dir)
-    held_back = load_split(card.data.name, "validation", data_dir=data_dir)
+    with ongoing(f"reading {card.data.name}", _logger):
+        structures = load_split(card.data.name, "train", data_dir=data_dir)
+        held_back = load_split(card.data.name, "validation", data_dir=data_dir)
     require_places(structures + held_back, card)
     references = fit_reference_energies(structures)
     buckets = choose_buckets(structures + held_back, neighborhoods, config.batch_size, _MAX_BUCKETS)
 
-    def source(chosen: Sequence[Structure], shuffle: bool) -> BatchSource:
+    def source(chosen: Sequence[Structure], shuffle: bool) -> NumpyBatches | TensorFlowBatches:
         plan = BatchPlan(
             chosen,
             buckets,
@@ -117,7 +120,10 @@ def train(
 
     network = EnergyModel(card.model, key=jax.random.key(config.seed))
     chosen = repeat_isolated(structures, config.isolated_share)
-    network, _ = fit(network, config, source(chosen, True), source(held_back, False), directory)
+    with ongoing("packing batches", _logger):
+        training, validation = source(chosen, True), source(held_back, False)
+    used = [use.bucket for use in training.plan.report.uses if use.batches]
+    network, _ = fit(network, config, training, validation, directory, report=Report(used))
 
     zoo_file = directory / f"{card.name}.toml"
     weights = directory / f"{card.name}.safetensors"
@@ -134,7 +140,9 @@ def train(
         reference_energies={symbol(z): energy for z, energy in references.items()},
         cost=training_cost(directory),
     )
-    write_results(zoo_file, metrics=evaluate(directory, data_dir=data_dir).to_dict())
+    with ongoing("evaluating", _logger):
+        metrics = evaluate(directory, data_dir=data_dir).to_dict()
+    write_results(zoo_file, metrics=metrics)
     if publish:
         write_atomically(files.weights, weights.read_bytes())
         write_atomically(files.zoo_file, zoo_file.read_bytes())

@@ -264,6 +264,7 @@ def test_an_interrupt_is_no_traceback(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("efa_zoo.training.train", interrupted)
+    monkeypatch.setattr("efa_zoo.cli.models.train.require_data", lambda name, data_dir: None)
     assert main(["train", "toy"]) == 130
     error = capsys.readouterr().err
     start = "efa-zoo: interrupted (before the first checkpoint, so there is nothing to go on from)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ from tyro.conf import arg
 
 import efa_zoo
 from efa_zoo.base.interrupts import resumable
+from efa_zoo.base.progress import ongoing
 from efa_zoo.cli._common import (
     DataDir,
     Json,
@@ -22,6 +24,8 @@ from efa_zoo.cli._common import (
     print_,
     require_data,
 )
+
+_logger = logging.getLogger(__name__)
 
 
 def run(
@@ -86,8 +90,9 @@ def run(
     """
     efa_zoo.card(name)  # a wrong name or zoo file is refused before anything heavy is imported
     require_data(data, data_dir)
-    from data_pipelines import FileOptions, SplitOptions
-    from efa_zoo.training import finetune, finetuning_recipe
+    with ongoing("importing JAX", _logger):
+        from data_pipelines import FileOptions, SplitOptions
+        from efa_zoo.training import finetune, finetuning_recipe
 
     recipe = finetuning_recipe(efa_zoo.load(name), replay=replay, steps=steps, frozen=freeze)
     chosen = {

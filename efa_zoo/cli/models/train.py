@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +10,10 @@ from tyro.conf import arg
 
 import efa_zoo
 from efa_zoo.base.interrupts import resumable
+from efa_zoo.base.progress import ongoing
 from efa_zoo.cli._common import DataDir, Json, Name, dump, flag, optional, print_, require_data
+
+_logger = logging.getLogger(__name__)
 
 
 def run(
@@ -38,7 +42,8 @@ def run(
     if card.training is not None and card.fine_tuning is None:
         require_data(card.data.name, data_dir)
     with resumable(Path(out or f"runs/{card.name}") / "checkpoint.json"):
-        from efa_zoo.training import train
+        with ongoing("importing JAX", _logger):
+            from efa_zoo.training import train
 
         folder = train(
             name, out=out, resume=resume, data_dir=data_dir, loader=loader, publish=publish

@@ -7,12 +7,15 @@ error is a file or a pipe.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
-__all__ = ["Pace", "duration", "ongoing"]
+from efa_zoo.base.errors import InputError
+
+__all__ = ["Pace", "duration", "ongoing", "seconds_of"]
 
 #: Seconds until work that has no number is spoken of, and between two lines.
 _FIRST, _EVERY = 2.0, 10.0
@@ -23,6 +26,27 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+def seconds_of(text: str) -> float:
+    """Read a time as people write it.
+
+    Args:
+        text: numbers with units s, m or min, h and d, such as `30m` or `1h30m`.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        InputError: it is no time.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*(min|[smhd])", text)
+    if not parts or "".join(a + b for a, b in parts) != re.sub(r"\s", "", text):
+        raise InputError(f"time: got {text!r}, expected a time such as 30m, 90s or 1h30m")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
 @contextmanager

@@ -32,12 +32,19 @@ from efa_zoo.training.reporting import Report
 if TYPE_CHECKING:
     from data_pipelines.structure import Structure
 
-__all__ = ["covered_domain", "repeat_isolated", "require_places", "train", "training_cost"]
+__all__ = [
+    "MAX_BUCKETS",
+    "covered_domain",
+    "repeat_isolated",
+    "require_places",
+    "train",
+    "training_cost",
+]
 
 _logger = logging.getLogger(__name__)
 
 #: Shapes that batches are padded to; each is compiled once.
-_MAX_BUCKETS = 4
+MAX_BUCKETS = 4
 
 
 def train(
@@ -102,7 +109,7 @@ def train(
         held_back = load_split(card.data.name, "validation", data_dir=data_dir)
     require_places(structures + held_back, card)
     references = fit_reference_energies(structures)
-    buckets = choose_buckets(structures + held_back, neighborhoods, config.batch_size, _MAX_BUCKETS)
+    buckets = choose_buckets(structures + held_back, neighborhoods, config.batch_size, MAX_BUCKETS)
 
     def source(chosen: Sequence[Structure], shuffle: bool) -> NumpyBatches | TensorFlowBatches:
         plan = BatchPlan(

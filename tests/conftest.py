@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 from toys import make_model, make_recipe
 
+from efa_zoo.base import progress
 from efa_zoo.structures.domain import Domain
 
 # Tests compile much and run little: a sixth of their time is what LLVM spends on the last few
@@ -111,6 +112,12 @@ def _compiled_programs_are_dropped() -> Iterator[None]:
     """Keep the memory of a worker from growing with the number of modules it has tested."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def _slow_work_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no machine be so slow that a command says what it is at."""
+    monkeypatch.setattr(progress, "FIRST", 1e9)
 
 
 @pytest.fixture

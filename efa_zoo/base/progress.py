@@ -15,10 +15,10 @@ from contextlib import contextmanager
 
 from efa_zoo.base.errors import InputError
 
-__all__ = ["Pace", "duration", "ongoing", "seconds_of"]
+__all__ = ["EVERY", "FIRST", "Pace", "duration", "ongoing", "seconds_of"]
 
 #: Seconds until work that has no number is spoken of, and between two lines.
-_FIRST, _EVERY = 2.0, 10.0
+FIRST, EVERY = 2.0, 10.0
 
 
 def duration(seconds: float) -> str:
@@ -51,20 +51,20 @@ def seconds_of(text: str) -> float:
 
 @contextmanager
 def ongoing(
-    what: str, logger: logging.Logger, *, first: float = _FIRST, every: float = _EVERY
+    what: str, logger: logging.Logger, *, first: float | None = None, every: float = EVERY
 ) -> Generator[None]:
     """Log that something goes on for as long as the block takes; quick work is not spoken of.
 
     Args:
         what: goes on, such as "compiling".
         logger: takes the lines.
-        first: seconds until the first line.
+        first: seconds until the first line; None takes `FIRST`.
         every: seconds between two lines.
     """
     started, done = time.monotonic(), threading.Event()
 
     def speak() -> None:
-        wait = first
+        wait = FIRST if first is None else first
         while not done.wait(wait):
             logger.info("%s (%s so far)", what, duration(time.monotonic() - started))
             wait = every
@@ -89,7 +89,7 @@ class Pace:
         logger: logging.Logger,
         *,
         initial: int = 0,
-        every: float = _EVERY,
+        every: float = EVERY,
     ):
         """Start the clock.
 

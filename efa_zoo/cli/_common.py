@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 import data_pipelines
-from efa_zoo.base.errors import DataError, InputError
+from efa_zoo.base.errors import DataError, EFAZooError, InputError
+from efa_zoo.base.progress import ongoing
 from efa_zoo.models.hub import registry
 
 if TYPE_CHECKING:
@@ -46,9 +47,12 @@ __all__ = [
     "range_warnings",
     "read_structures",
     "refuse_early",
+    "report_on",
     "require_data",
     "with_label",
 ]
+
+_logger = logging.getLogger(__name__)
 
 #: How control characters are printed; ends of lines and tabs are as they are.
 _CONTROL = {
@@ -316,6 +320,28 @@ def require_data(name: str, data_dir: str | None) -> None:
         metadata(name, data_dir=data_dir)
     elif not Path(name).expanduser().exists():
         raise DataError(f"{name}: no such file")
+
+
+def report_on(folder: Path, data_dir: str | None) -> None:
+    """Write the report of a run that is done into its folder, where pictures can be drawn.
+
+    What goes wrong with it is said, and is nothing against the run.
+
+    Args:
+        folder: of the run and its model.
+        data_dir: where data sets lie.
+    """
+    if find_spec("matplotlib") is None or find_spec("ase") is None:
+        return
+    from efa_zoo.analysis.report import write_report
+
+    try:
+        with ongoing("writing the report", _logger):
+            page = write_report(folder, folder / "report.html", data_dir=data_dir)
+    except (EFAZooError, OSError, ImportError) as error:
+        _logger.warning("no report: %s", error)
+    else:
+        _logger.info("report: %s", page)
 
 
 def output_file(out: str, endings: Sequence[str], inputs: Sequence[str] = ()) -> Path:

@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, str] = {
     "train": "models.train",
     "finetune": "models.finetune",
     "evaluate": "models.evaluate",
+    "report": "show.report",
     "plot curves": "show.curves",
     "plot parity": "show.parity",
     "export": "models.export",

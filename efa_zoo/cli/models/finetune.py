@@ -23,6 +23,7 @@ from efa_zoo.cli._common import (
     flag,
     optional,
     print_,
+    report_on,
     require_data,
 )
 
@@ -89,6 +90,8 @@ def run(
 ) -> None:
     """Fine-tune a model on structures of your own.
 
+    In the end there is a page about it in the folder, report.html (extras: ase, plot).
+
     Examples:
       efa-zoo data pair chloride formate --count 250 --out pair.extxyz
       efa-zoo finetune mpnn_efa_dimers --data pair.extxyz --out tuned --time 5m
@@ -132,4 +135,5 @@ def run(
             resume=resume,
             data_dir=data_dir,
         )
+    report_on(Path(out), data_dir)
     print_(dump(tuned.to_dict()) if json else str(tuned))

@@ -11,7 +11,17 @@ from tyro.conf import arg
 import efa_zoo
 from efa_zoo.base.interrupts import resumable
 from efa_zoo.base.progress import ongoing
-from efa_zoo.cli._common import DataDir, Json, Name, dump, flag, optional, print_, require_data
+from efa_zoo.cli._common import (
+    DataDir,
+    Json,
+    Name,
+    dump,
+    flag,
+    optional,
+    print_,
+    report_on,
+    require_data,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -34,6 +44,8 @@ def run(
 ) -> None:
     """Train a model by the recipe of its zoo file.
 
+    In the end there is a page about it in the folder, report.html (extras: ase, plot).
+
     Examples:
       efa-zoo train mpnn_efa_dimers
       efa-zoo train my_model.toml --out runs/my_model --resume
@@ -48,4 +60,5 @@ def run(
         folder = train(
             name, out=out, resume=resume, data_dir=data_dir, loader=loader, publish=publish
         )
+    report_on(Path(folder), data_dir)
     print_(dump({"folder": str(folder)}) if json else str(folder))

@@ -34,6 +34,9 @@ _FEWEST_STEPS = 200
 
 _VALIDATIONS = 25
 
+#: Smallest weight of the energies beside forces of weight 1.
+_LEAST_ENERGY = 0.05
+
 #: Part of a run in which the learning rate rises, and that the average of the weights covers.
 _WARM_UP, _AVERAGED = 1 / 40, 1 / 50
 
@@ -87,6 +90,11 @@ def choose_model(base: ModelConfig, facts: DataFacts) -> tuple[ModelConfig, dict
     if facts.excited and not base.spin_embedding:
         changes["spin_embedding"] = True
         reasons["model.spin_embedding"] = "multiplicities above the lowest occur"
+    if base.zero_output:
+        changes["zero_output"] = False
+        reasons["model.zero_output"] = (
+            "from zero, forces are learned late where energies hardly tell the structures apart"
+        )
     if base.attention is not None:
         length = math.ceil(2 * 1.1 * max(facts.longest, cutoff)) / 2
         kernel = _kernel(base.attention.kernel, length, cutoff)
@@ -159,11 +167,11 @@ def choose_training(
     reasons["training.average_decay"] = f"an average over about {_AVERAGED:.0%} of the steps"
     energies = 1.0
     if facts.energy_spread > 0 and facts.force_spread > 0:
-        energies = min(max(facts.force_spread / facts.energy_spread / 2, 1.0), 10.0)
+        energies = min(max(facts.energy_spread / facts.force_spread, _LEAST_ENERGY), 1.0)
         energies = float(f"{energies:.2g}")
     reasons["training.energy_weight"] = (
         f"energies spread by {facts.energy_spread:.3g} eV and forces by "
-        f"{facts.force_spread:.3g} eV/Å: errors of both shall count"
+        f"{facts.force_spread:.3g} eV/Å; a larger weight would drown the forces at first"
     )
     reasons["training.validation_interval"] = f"{_VALIDATIONS} validations"
     training = dataclasses.replace(

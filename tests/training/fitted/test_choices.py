@@ -77,6 +77,7 @@ def test_the_network_reaches_as_far_as_the_data() -> None:
     assert model.highest_atomic_number == 8
     assert model.charge_embedding
     assert not model.spin_embedding
+    assert not model.zero_output
     assert model.message_passing.cutoff == 4.5  # 2.8 · 1.45 Å is 4.06 Å
     assert model.attention is not None
     assert isinstance(model.attention.kernel, Waves)
@@ -114,9 +115,15 @@ def test_steps_fill_the_time() -> None:
     assert found.average_decay == pytest.approx(0.999)
     assert (found.optimizer, found.learning_rate) == ("muon", 8e-3)
     assert (found.isolated_share, found.patience) == (0.0, None)
-    # Half of 1.2 eV/Å over 0.2 eV.
-    assert (found.energy_weight, found.force_weight) == (3.0, 1.0)
+    # 0.2 eV over 1.2 eV/Å.
+    assert (found.energy_weight, found.force_weight) == (0.17, 1.0)
     assert "a step takes 0.01 s here" in reasons["training.steps"]
+
+
+@pytest.mark.parametrize(("spread", "weight"), [(0.0, 1.0), (1e-3, 0.05), (0.6, 0.5), (50.0, 1.0)])
+def test_energies_do_not_drown_forces(spread: float, weight: float) -> None:
+    facts = dataclasses.replace(_FACTS, energy_spread=spread)
+    assert choose_training(_BASE, facts, _TIME, 900)[0].energy_weight == weight
 
 
 def test_a_short_run_averages_and_validates_often() -> None:

@@ -1,20 +1,20 @@
-"""Progress of a long loop: a bar on a terminal, log lines elsewhere."""
+"""Progress of a long loop, as lines of the log."""
 
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from efa_zoo.base.progress import Pace
+
 _T = TypeVar("_T")
-_LINES = 10
 
 _logger = logging.getLogger(__name__)
 
 
 def progress(items: Iterable[_T], total: int, title: str) -> Iterator[_T]:
-    """Pass items through and show how many have passed.
+    """Pass items through and log how many have passed, first and every ten seconds.
 
     Args:
         items: The items.
@@ -24,17 +24,9 @@ def progress(items: Iterable[_T], total: int, title: str) -> Iterator[_T]:
     Yields:
         The items.
     """
-    if sys.stderr.isatty():
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            pass
-        else:
-            yield from tqdm(items, total=total, desc=title)
-            return
-    shown = 0
+    pace = Pace("computing", total, title, _logger)
+    pace.say(0)
     for done, item in enumerate(items, start=1):
         yield item
-        if done * _LINES // max(total, 1) > shown:
-            shown = done * _LINES // total
-            _logger.info("%s: %d of %d", title, done, total)
+        if pace.due or done == total:
+            pace.say(done)

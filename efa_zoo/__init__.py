@@ -6,8 +6,8 @@
     prediction = efa_zoo.predict(model, atoms)  # ASE atoms, or an efa_zoo.Graph
     prediction.energy, prediction.forces  # eV, eV/Å
 
-Units everywhere: Å, eV, eV/Å and e. Names that need JAX are imported when first used, so that
-listing models and reading cards is quick.
+Units everywhere: Å, eV, eV/Å and e. Names that are slow to import are imported when first used, so
+that listing models and reading cards is quick.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from efa_zoo.models.hub.registry import card, example, list_examples, list_model
 
 if TYPE_CHECKING:
     from efa_zoo.models.checks import OutOfRangeWarning
+    from efa_zoo.models.choosing import suggest
     from efa_zoo.models.inference import PredictionStream, predict
     from efa_zoo.models.mpnn import EnergyModel
     from efa_zoo.models.outputs import Outputs
@@ -85,11 +86,12 @@ __all__ = [
     "list_models",
     "load",
     "predict",
+    "suggest",
     "use_compilation_cache",
 ]
 
-# Public names that need JAX, and the module of each. No module may be called like one of these
-# names: importing it would replace the name by the module.
+# Public names whose modules need JAX or SciPy, and the module of each. No module may be called like
+# one of these names: importing it would replace the name by the module.
 _LAZY = {
     "EnergyModel": "efa_zoo.models.mpnn",
     "Graph": "efa_zoo.structures.graph",
@@ -99,6 +101,7 @@ _LAZY = {
     "Prediction": "efa_zoo.models.prediction",
     "PredictionStream": "efa_zoo.models.inference",
     "predict": "efa_zoo.models.inference",
+    "suggest": "efa_zoo.models.choosing",
 }
 
 

@@ -13,14 +13,16 @@ import pytest
 from hypothesis import settings
 from toys import make_model, make_recipe
 
+from efa_zoo.base import progress
 from efa_zoo.structures.domain import Domain
 
 # Tests compile much and run little: a sixth of their time is what LLVM spends on the last few
 # percent of speed. Commands that tests start inherit this.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
-# Workers share what they compile for as long as the run takes. Commands that tests start do not:
-# XLA has notes on the processor for them, on the standard error.
+# Workers share what they compile for as long as the run takes. Commands that tests start keep
+# nothing: they must neither find nor leave anything in the user's cache.
+os.environ["EFA_ZOO_COMPILATION_CACHE"] = "off"
 _SHARED = "EFA_ZOO_TESTS_COMPILED"
 _OWN_CACHE = _SHARED not in os.environ
 if _OWN_CACHE:
@@ -110,6 +112,12 @@ def _compiled_programs_are_dropped() -> Iterator[None]:
     """Keep the memory of a worker from growing with the number of modules it has tested."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def _slow_work_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no machine be so slow that a command says what it is at."""
+    monkeypatch.setattr(progress, "FIRST", 1e9)
 
 
 @pytest.fixture

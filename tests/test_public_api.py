@@ -35,9 +35,11 @@ PACKAGES = (
     "data_pipelines",
 )
 
-#: Where Any is meant: tables without a fixed form, keywords that are passed on, a signature of ASE.
+#: Where Any is meant: tables without a fixed form, keywords that are passed on, a signature of ASE,
+#: a widget of a package without types.
 FREE = {
     "data_pipelines.metadata",
+    "efa_zoo.analysis.viewer.view",
     "efa_zoo.calculator.EFACalculator.set",
     "efa_zoo.models.hub.cards.Card.cost",
     "efa_zoo.models.hub.cards.Card.metrics",

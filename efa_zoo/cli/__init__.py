@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 import efa_zoo
-from efa_zoo.base.compilation import CACHE_VARIABLE, use_compilation_cache
+from efa_zoo.base.compilation import reuse_compiled
 from efa_zoo.base.errors import EFAZooError
 from efa_zoo.cli._common import log_to_stderr, print_
 from efa_zoo.cli._dispatch import COMMANDS, command_call
@@ -27,6 +27,7 @@ __all__ = ["COMMANDS", "main"]
 #: Extra of efa-zoo that brings a package.
 _EXTRAS: Mapping[str, str] = {
     "ase": "ase",
+    "chemiscope": "notebook",
     "matplotlib": "plot",
     "orbax": "interop",
     "rdkit": "data",
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # Å, on a terminal that has none, is no error
     received: list[int] = []
     try:
-        _reuse_compiled()
+        reuse_compiled()
         with interruptible(received), log_to_stderr():
             _run(arguments)
             sys.stdout.flush()
@@ -79,13 +80,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_(f"efa-zoo: {what}{hint}", file=sys.stderr)
         return 143 if terminated else 130
     return 0
-
-
-def _reuse_compiled() -> None:
-    """Keep compiled functions where the user asks for it, without XLA's notes on the processor."""
-    if directory := os.environ.get(CACHE_VARIABLE):
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        use_compilation_cache(directory)
 
 
 def _fail(message: str) -> int:

@@ -8,7 +8,7 @@ import math
 import re
 import sys
 import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 import data_pipelines
-from efa_zoo.base.errors import InputError
+from efa_zoo.base.errors import DataError, EFAZooError, InputError
+from efa_zoo.base.progress import ongoing
 from efa_zoo.models.hub import registry
 
 if TYPE_CHECKING:
@@ -46,8 +47,13 @@ __all__ = [
     "progress_bar",
     "range_warnings",
     "read_structures",
+    "refuse_early",
+    "report_on",
+    "require_data",
     "with_label",
 ]
+
+_logger = logging.getLogger(__name__)
 
 #: How control characters are printed; ends of lines and tabs are as they are.
 _CONTROL = {
@@ -276,6 +282,70 @@ def iterate_structures(file: str) -> Iterator[Structure]:
             raise InputError(f"{file}: has no structures")
 
     return structures()
+
+
+def refuse_early(
+    name: str, structures: Iterable[Structure], charge: int | None, multiplicity: int | None
+) -> None:
+    """Refuse structures that a model does not know before JAX is imported, which takes seconds.
+
+    Args:
+        name: of the model.
+        structures: to be checked.
+        charge: total charge (e) of all of them, or None.
+        multiplicity: 2S + 1 of all of them, or None.
+
+    Raises:
+        InputError: as for `efa_zoo.predict`, with the file and the position in it.
+    """
+    from efa_zoo.models.checks import check_structure
+
+    card = registry.card(name)
+    for structure in structures:
+        try:
+            check_structure(structure.atoms, card, charge, "error", multiplicity=multiplicity)
+        except InputError as error:
+            raise InputError(f"{structure.label}: {error}") from error
+
+
+def require_data(name: str, data_dir: str | None) -> None:
+    """Refuse a file or data set that is missing before JAX is imported.
+
+    Args:
+        name: path of a file, or name of a data set.
+        data_dir: where data sets lie.
+
+    Raises:
+        DataError: there is no such file, or the data set is not built.
+    """
+    from data_pipelines import BUILDERS, metadata
+
+    if name.partition("/")[0] in BUILDERS:
+        metadata(name, data_dir=data_dir)
+    elif not Path(name).expanduser().exists():
+        raise DataError(f"{name}: no such file")
+
+
+def report_on(folder: Path, data_dir: str | None) -> None:
+    """Write the report of a run that is done into its folder, where pictures can be drawn.
+
+    What goes wrong with it is said, and is nothing against the run.
+
+    Args:
+        folder: of the run and its model.
+        data_dir: where data sets lie.
+    """
+    if find_spec("matplotlib") is None or find_spec("ase") is None:
+        return
+    from efa_zoo.analysis.report import write_report
+
+    try:
+        with ongoing("writing the report", _logger):
+            page = write_report(folder, folder / "report.html", data_dir=data_dir)
+    except (EFAZooError, OSError, ImportError) as error:
+        _logger.warning("no report: %s", error)
+    else:
+        _logger.info("report: %s", page)
 
 
 def output_file(out: str, endings: Sequence[str], inputs: Sequence[str] = ()) -> Path:

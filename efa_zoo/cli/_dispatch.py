@@ -24,6 +24,7 @@ __all__ = ["COMMANDS", "command_call", "completion_script", "one_line"]
 COMMANDS: Mapping[str, str] = {
     "list": "show.list_",
     "card": "show.card",
+    "which": "structures.which",
     "predict": "structures.predict",
     "relax": "structures.relax",
     "md": "structures.md",
@@ -34,6 +35,7 @@ COMMANDS: Mapping[str, str] = {
     "finetune": "models.finetune",
     "calibrate": "models.calibrate",
     "evaluate": "models.evaluate",
+    "report": "show.report",
     "plot curves": "show.curves",
     "plot parity": "show.parity",
     "export": "models.export",

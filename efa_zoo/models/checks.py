@@ -28,6 +28,7 @@ __all__ = [
     "OutOfRangeWarning",
     "as_float_dtype",
     "as_out_of_range",
+    "check_against",
     "check_structure",
     "ignore_out_of_range",
     "judge_surroundings",
@@ -108,7 +109,7 @@ def check_structure(
     where: str = "",
     stacklevel: int = 3,
 ) -> Molecule:
-    """Check a structure and take its arrays.
+    """Check a structure and take its arrays; a refusal names other models that know it.
 
     Args:
         structure: ASE atoms, a `Graph` or a `Molecule`.
@@ -130,6 +131,36 @@ def check_structure(
         InputError: the structure is invalid or outside what the model knows.
         ConfigError: the card does not say what the model knows.
     """
+    try:
+        return check_against(
+            structure,
+            card,
+            charge,
+            out_of_range,
+            multiplicity=multiplicity,
+            where=where,
+            stacklevel=stacklevel + 1,
+        )
+    except InputError as error:
+        from efa_zoo.models.choosing import others_that_know  # which checks by this module
+
+        others = others_that_know(structure, card, charge, multiplicity)
+        if not others:
+            raise
+        raise InputError(f"{error}{others}") from error
+
+
+def check_against(
+    structure: object,
+    card: Card,
+    charge: int | None,
+    out_of_range: OutOfRange = "error",
+    *,
+    multiplicity: int | None = None,
+    where: str = "",
+    stacklevel: int = 3,
+) -> Molecule:
+    """Check a structure by one card alone; arguments, result and errors are `check_structure`'s."""
     domain = _domain(card)
     given = read_structure(structure, charge)
     problem = _check_periodicity(given.pbc, card, domain)

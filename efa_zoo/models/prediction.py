@@ -52,6 +52,11 @@ class Prediction:
     force_uncertainty: Float[np.ndarray, " atoms"] | None = None
     extrapolation: Float[np.ndarray, " atoms"] | None = None
 
+    def _repr_html_(self) -> str:
+        from efa_zoo.models.prediction_html import prediction_html  # only notebooks need it
+
+        return prediction_html(self)
+
     @classmethod
     def of(cls, outputs: Outputs, molecule: Molecule, card: Card) -> Prediction:
         """Take what a network gave for one molecule out of its padding, in physical units.

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 
 from efa_zoo.base.errors import InputError
 from efa_zoo.structures.cells import OPEN
-from efa_zoo.structures.graph import Graph
 from efa_zoo.structures.molecule import Molecule, atomic_numbers, real_vectors, whole_charge
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+    from efa_zoo.structures.graph import Graph
 
     #: One structure in any form.
     AnyStructure: TypeAlias = Atoms | Graph | Molecule
@@ -52,7 +53,13 @@ class Given(NamedTuple):
 
 def is_structure(structure: object) -> bool:
     """Tell whether something is one structure: ASE atoms, a `Graph` or a `Molecule`."""
-    return isinstance(structure, Graph | Molecule) or _is_atoms(structure)
+    return isinstance(structure, Molecule) or _is_graph(structure) or _is_atoms(structure)
+
+
+def _is_graph(structure: object) -> TypeGuard[Graph]:
+    # Nobody can hold a graph where its module was not imported, which needs JAX.
+    module = sys.modules.get("efa_zoo.structures.graph")
+    return module is not None and isinstance(structure, module.Graph)
 
 
 def _is_atoms(structure: object) -> bool:
@@ -80,7 +87,7 @@ def read_structure(structure: object, charge: int | None) -> Given:
     """
     cell: object
     pbc: object
-    if isinstance(structure, Graph):
+    if _is_graph(structure):
         numbers, positions, dipoles = _graph_arrays(structure)
         given: object = structure.total_charge if charge is None else charge
         unpaired = structure.unpaired_electrons

@@ -103,7 +103,7 @@ def _step(predictor: Predictor, graph: Graph, rules: _Rules, motion: _Motion) ->
     forces = jnp.asarray(outputs.forces)
     step = motion.step + 1
     extrapolation = motion.extrapolation
-    if predictor.calibration is not None:
+    if predictor.calibration is not None and outputs.features is not None:
         grades = functools.partial(
             predictor.calibration.grades, outputs.features, graph.atomic_numbers
         )

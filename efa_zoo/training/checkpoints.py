@@ -17,7 +17,7 @@ from efa_zoo.models.parallel.processes import facts_of_first, is_first, tree_of_
 from efa_zoo.models.weights import load_weights, save_weights
 from efa_zoo.training.step import TrainingState
 
-__all__ = ["Errors", "Progress"]
+__all__ = ["Errors", "Progress", "steps_of_run"]
 
 _logger = logging.getLogger(__name__)
 
@@ -176,6 +176,27 @@ class Progress:
             for old in self.directory.glob(f"{kind}-*.safetensors"):
                 if old not in (self._named(self.step), self._best):
                     old.unlink()
+
+
+def steps_of_run(directory: Path) -> int | None:
+    """Look up how many steps the run in a folder is to take; None if there is no run.
+
+    Args:
+        directory: of the run.
+
+    Returns:
+        The number.
+
+    Raises:
+        TrainingError: the checkpoint is damaged.
+    """
+    path = directory / "checkpoint.json"
+    if not path.exists():
+        return None
+    try:
+        return int(read_record(path)["recipe"]["training"]["steps"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{path}: cannot go on from it ({error})") from error
 
 
 def _score(errors: Errors, reminder_weight: float) -> float:

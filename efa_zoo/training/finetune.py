@@ -22,6 +22,7 @@ from efa_zoo.base.errors import ConfigError
 from efa_zoo.models.hub.registry import load
 from efa_zoo.models.potential import Potential
 from efa_zoo.training._finetuning_data import check_elements, read_new, read_old, sample
+from efa_zoo.training.checkpoints import steps_of_run
 from efa_zoo.training.data.choosing import repeat_isolated
 from efa_zoo.training.finetuned import (
     FineTuned,
@@ -31,9 +32,11 @@ from efa_zoo.training.finetuned import (
     weights_sha256,
     write_model,
 )
+from efa_zoo.training.fitted import finetuning_steps
 from efa_zoo.training.loop import Reminder, fit, mean_errors
 from efa_zoo.training.parameters import READOUT, trained_parameters
 from efa_zoo.training.references import choose_references
+from efa_zoo.training.reporting import Report
 
 if TYPE_CHECKING:
     from data_pipelines.files.options import FileOptions
@@ -78,9 +81,7 @@ def finetuning_recipe(
     old = base.card.training or TrainingConfig()
     recipe = TrainingConfig(
         batch_size=16,
-        steps=steps,
         learning_rate=2e-3,
-        warmup_steps=steps // 40,
         final_learning_rate=0.01,
         optimizer="muon",  # after 1,000 steps better than Adam after 4,000
         average_decay=0.995,
@@ -90,13 +91,25 @@ def finetuning_recipe(
         huber_delta=old.huber_delta,
         isolated_share=old.isolated_share if replay > 0 else 0.0,
         frozen=tuple(frozen),
-        validation_interval=steps // 20,
         patience=10,
         seed=0,
     )
+    recipe = _of_length(recipe, steps)
     # A network of which only the readout learns has no body to hold back.
     trained = trained_parameters(base.network, recipe)
     return recipe if trained <= set(READOUT) else dataclasses.replace(recipe, body_rate=0.5)
+
+
+def _of_length(recipe: TrainingConfig, steps: int) -> TrainingConfig:
+    """Give a recipe a number of steps, at least 20, and warm-up and validations that belong to it.
+
+    Args:
+        recipe: of any length.
+        steps: of the new one.
+    """
+    return dataclasses.replace(
+        recipe, steps=steps, warmup_steps=steps // 40, validation_interval=steps // 20
+    )
 
 
 def finetune(
@@ -105,6 +118,7 @@ def finetune(
     out: str | os.PathLike[str],
     *,
     recipe: TrainingConfig | None = None,
+    seconds: float | None = None,
     replay: float = 0.5,
     references: Literal["keep", "refit"] | None = None,
     reading: FileOptions | None = None,
@@ -128,6 +142,8 @@ def finetune(
         recipe: how to train; None takes `finetuning_recipe`. `frozen` and `body_rate` hold the
             body of the network back; `patience` ends the run early; `isolated_share` is that of
             the replayed structures.
+        seconds: that training may take on this machine; sets steps, warm-up and validations, other
+            than the recipe's. None takes the recipe's.
         replay: share of the structures of each epoch that come from the training data of the base
             model, which must be built; it limits forgetting, and weighs that data in the choice of
             the best weights. 0 trains on the new structures alone.
@@ -200,9 +216,20 @@ def finetune(
     training = BatchPlan(
         [*new.training, *pool], buckets, neighborhoods, seed=config.seed, draw=draw, spin=spin
     )
+    reminded = sample(old.validation, _REMINDED, config.seed)
+    if seconds is not None:
+        steps = steps_of_run(directory) or finetuning_steps(
+            potential.network,
+            config,
+            [*new.training, *pool],
+            [*new.validation, *reminded],
+            epoch=len(new.training) + (draw.drawn if draw else 0),
+            seconds=seconds,
+            max_buckets=_MAX_BUCKETS,
+        )
+        config = _of_length(config, steps)
     reminder = None
     if old.validation:
-        reminded = sample(old.validation, _REMINDED, config.seed)
         reminder = Reminder(held_back(reminded), weight=replay)
     _logger.info(
         "%d structures to learn from%s",
@@ -216,6 +243,7 @@ def finetune(
         held_back(new.validation),
         directory,
         reminder=reminder,
+        report=Report([use.bucket for use in training.report.uses if use.batches]),
         origin={
             "base": weights_sha256(base),
             "data": new.sha256 or new.source.name,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import numpy as np
@@ -26,6 +26,7 @@ from efa_zoo.models.parallel.processes import is_first, watch
 from efa_zoo.structures.batch import Batch
 from efa_zoo.training.checkpoints import Errors, Progress
 from efa_zoo.training.loss import batch_errors
+from efa_zoo.training.reporting import Report
 from efa_zoo.training.step import TrainingState, initial_state, training_step
 
 __all__ = ["BatchSource", "Errors", "RandomAccess", "Reminder", "fit", "mean_errors"]
@@ -110,6 +111,7 @@ def fit(
     origin: Mapping[str, object] | None = None,
     on_validation: Callable[[int, Errors], None] | None = None,
     mesh: Mesh | None = None,
+    report: Report | None = None,
 ) -> tuple[EnergyModel, Errors]:
     """Train a network, or go on with a training run from its last checkpoint.
 
@@ -138,6 +140,7 @@ def fit(
             the hash of the data; JSON-serialisable.
         on_validation: called with the step and the validation errors.
         mesh: of the devices to deal molecules to, see `device_mesh`; None is one.
+        report: logs what is compiled and how far the run is; None knows no shapes beforehand.
 
     Returns:
         The best averaged weights and their validation errors, those of the reminder under names
@@ -169,6 +172,7 @@ def fit(
                 origin,
                 on_validation,
                 mesh,
+                report or Report(),
             )
     except FolderInUse as error:
         raise TrainingError(
@@ -186,6 +190,7 @@ def _fit(
     origin: Mapping[str, object] | None,
     on_validation: Callable[[int, Errors], None] | None,
     mesh: Mesh | None,
+    report: Report,
 ) -> tuple[EnergyModel, Errors]:
     model = state.model
     weight = reminder.weight if reminder is not None else 0.0
@@ -193,26 +198,28 @@ def _fit(
     state = replicate(progress.restore(state), mesh)
     started = time.monotonic() - progress.seconds
     losses: list[_Loss] = []
-    with _progress_bar(config.steps, progress.step) as bar:
+    with report.running(config.steps, progress.step):
         for epoch in itertools.count(progress.epoch):
             skip = progress.batch if epoch == progress.epoch else 0
             number = skip - 1
             for number, batch in _numbered(training, epoch, skip):
                 if progress.finished:
                     break
-                state, loss = training_step(place(batch, mesh), state, config, mesh)
+                with report.computing(batch):
+                    state, loss = training_step(place(batch, mesh), state, config, mesh)
                 step = progress.advance(epoch, number + 1)
                 losses.append(_Loss(loss, step, epoch, number))
-                bar.update(1)
+                report.step(step, partial(_mean, losses))
                 due = step % config.validation_interval == 0 or step == config.steps
                 if due or len(losses) >= _CHECK_INTERVAL:
                     _require_finite(losses)
                 if due:
-                    train_loss = float(np.mean([float(loss.value) for loss in losses]))
-                    errors = mean_errors(state.average, validation(0), mesh)
-                    if reminder is not None:
-                        remembered = mean_errors(state.average, reminder.validation(0), mesh)
-                        errors |= {f"reminder_{name}": e for name, e in remembered.items()}
+                    train_loss = _mean(losses)
+                    with report.validating():
+                        errors = mean_errors(state.average, validation(0), mesh)
+                        if reminder is not None:
+                            remembered = mean_errors(state.average, reminder.validation(0), mesh)
+                            errors |= {f"reminder_{name}": e for name, e in remembered.items()}
                     _require_finite_errors(errors, step)
                     seconds = time.monotonic() - started
                     progress.record(state, train_loss, errors, seconds)
@@ -244,6 +251,10 @@ class _Loss(NamedTuple):
     batch: int
 
 
+def _mean(losses: Sequence[_Loss]) -> float:
+    return float(np.mean([float(loss.value) for loss in losses]))
+
+
 def _require_finite(losses: list[_Loss]) -> None:
     for loss in losses:
         if not math.isfinite(float(loss.value)):
@@ -260,18 +271,3 @@ def _require_finite_errors(errors: Errors, step: int) -> None:
                 f"{name}: got {value} in the validation at step {step}, expected a finite number; "
                 "the last checkpoint is whole"
             )
-
-
-class _NoBar:
-    def update(self, steps: int) -> None:
-        """Show nothing."""
-
-
-def _progress_bar(steps: int, initial: int) -> AbstractContextManager[Any]:
-    if sys.stderr.isatty() and is_first():
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            return nullcontext(_NoBar())
-        return tqdm(total=steps, initial=initial, unit="step", smoothing=0.05)
-    return nullcontext(_NoBar())

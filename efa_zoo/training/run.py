@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import shutil
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import numpy as np
 from efa_zoo.analysis.evaluation import evaluate
 from efa_zoo.base.errors import ConfigError, TrainingError
 from efa_zoo.base.files import write_atomically
+from efa_zoo.base.progress import ongoing
 from efa_zoo.models.hub.cards import Card, write_results
 from efa_zoo.models.hub.registry import find
 from efa_zoo.models.mpnn import EnergyModel
@@ -26,11 +28,14 @@ from efa_zoo.structures.elements import symbol
 from efa_zoo.training.calibration import calibration_record, fitted_calibration, save_model
 from efa_zoo.training.data.reading import Loader, read_data
 from efa_zoo.training.loop import fit
+from efa_zoo.training.reporting import Report
 
 if TYPE_CHECKING:
     from data_pipelines.structure import Structure
 
 __all__ = ["covered_domain", "train", "training_cost"]
+
+_logger = logging.getLogger(__name__)
 
 
 def train(
@@ -89,8 +94,11 @@ def train(
     config, mesh = card.training, device_mesh(devices)
     network = EnergyModel(card.model, key=jax.random.key(config.seed))
     data = read_data(card, config, loader, mesh, data_dir, lambda: network.wave_reach)
+    report = Report(data.shapes)
     try:
-        network, _ = fit(network, config, data.training, data.validation, directory, mesh=mesh)
+        network, _ = fit(
+            network, config, data.training, data.validation, directory, mesh=mesh, report=report
+        )
     finally:
         data.close()
     if not is_first():
@@ -101,7 +109,10 @@ def train(
     weights = directory / f"{card.name}.safetensors"
     shutil.copyfile(files.zoo_file, zoo_file)
     seen, held_back = data.sample(), data.held_back
-    calibration = fitted_calibration(network, data.references, seen, held_back, seed=config.seed)
+    with ongoing("calibrating", _logger):
+        calibration = fitted_calibration(
+            network, data.references, seen, held_back, seed=config.seed
+        )
     record = calibration_record(card.data.name, seen, held_back)
     write_results(
         zoo_file,
@@ -111,7 +122,9 @@ def train(
         reference_energies={symbol(z): energy for z, energy in data.references.items()},
         cost=training_cost(directory, mesh.size),
     )
-    write_results(zoo_file, metrics=evaluate(directory, data_dir=data_dir).to_dict())
+    with ongoing("evaluating", _logger):
+        metrics = evaluate(directory, data_dir=data_dir).to_dict()
+    write_results(zoo_file, metrics=metrics)
     if publish:
         write_atomically(files.weights, weights.read_bytes())
         write_atomically(files.zoo_file, zoo_file.read_bytes())

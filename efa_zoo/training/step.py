@@ -129,10 +129,11 @@ def training_step(
     weights = eqx.filter(state.model, eqx.is_inexact_array)
     updates, optimizer_state = optimizer(config).update(gradient, state.optimizer, weights)
     model = eqx.apply_updates(state.model, updates)
-    # The average starts short and grows to its full length, so early weights are forgotten. In
-    # this form a weight that never changes is its own average, to the last bit.
+    # The average starts short and grows to its full length, so early weights are forgotten; the
+    # first step replaces the initial ones, so that it is unbiased. In this form a weight that never
+    # changes is its own average, to the last bit.
     step = state.step + 1
-    decay = jnp.minimum(config.average_decay, (1 + step) / (10 + step)).astype(loss.dtype)
+    decay = jnp.minimum(config.average_decay, (step - 1) / (step + 8)).astype(loss.dtype)
 
     def averaged(old: Any, new: Any) -> Any:
         if not eqx.is_inexact_array(new):

@@ -80,7 +80,11 @@ def test_bad_arguments_are_refused(
         ("card toy toy", "unrecognized options: toy (see efa-zoo card --help)"),
         ("card", "missing from efa-zoo card: NAME model in the zoo"),
         ("import there", "missing from efa-zoo import: --config FILE its constructor keywords"),
-        ("new", "missing from efa-zoo new: --from NAME model in the zoo, folder of one, or"),
+        ("new", "from: got none, expected --from NAME, or --data NAME and --time TIME, by which"),
+        ("new --time 3x", "time: got '3x', expected a time such as 30m, 90s or 1h30m"),
+        ("new --time 3m", "time: given without --data, expected the data set to fit a recipe to"),
+        ("new --time 3m --data structures/none", "data set structures/none: nothing at"),
+        ("finetune toy --data a --out b --time 3m --steps 9", "time: given together with steps"),
         ("data build", "missing from efa-zoo data build: NAME[/SIZE] one of chains, charge"),
         (
             "predict toy a.xyz --charge one",
@@ -264,6 +268,7 @@ def test_an_interrupt_is_no_traceback(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("efa_zoo.training.train", interrupted)
+    monkeypatch.setattr("efa_zoo.cli.models.train.require_data", lambda name, data_dir: None)
     assert main(["train", "toy"]) == 130
     error = capsys.readouterr().err
     start = "efa-zoo: interrupted (before the first checkpoint, so there is nothing to go on from)"

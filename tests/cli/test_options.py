@@ -13,6 +13,14 @@ from efa_zoo.cli import COMMANDS
 from efa_zoo.cli._common import dump
 
 
+@pytest.fixture(autouse=True)
+def _data_are_there_and_no_report_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in ("evaluate", "finetune", "new", "train"):
+        monkeypatch.setattr(f"efa_zoo.cli.models.{command}.require_data", lambda *_: None)
+    for command in ("finetune", "train"):
+        monkeypatch.setattr(f"efa_zoo.cli.models.{command}.report_on", lambda *_: None)
+
+
 class Recorder:
     """Stands in for a function: keeps its arguments and returns something printable."""
 

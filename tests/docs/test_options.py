@@ -1,4 +1,4 @@
-"""The table of the seed's options names tests that exist."""
+"""The table of the original's options names tests that exist."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ def test_every_named_test_exists() -> None:
         assert test in functions, f"{file}::{test}"
     rows = [line for line in text.splitlines() if line.startswith("| ") and "---" not in line]
     for row in rows:
-        assert "`tests/" in row or row.startswith("| Seed |"), row
+        assert "`tests/" in row or row.startswith("| Original |"), row

@@ -162,9 +162,31 @@ def test_cards_compare_by_content_hash_copy_and_pickle(recipe: Path) -> None:
 
 def test_a_card_prints_what_a_user_needs(recipe: Path) -> None:
     assert "not trained" in str(Card.from_toml(recipe))
-    text = str(write_results(recipe, **results()))  # type: ignore[arg-type]
-    for part in ("toy: A toy", "-1 0 +1", "H C N O", "0.6 to 15 Å", "energy_mae", "0" * 64):
-        assert part in text
+    card = write_results(recipe, **results())  # type: ignore[arg-type]
+    for part in ("toy: A toy", "-1 0 +1 e", "H C N O", "0.6 to 15 Å"):
+        assert part in str(card)
+        assert part.removesuffix(" e") in card.in_full()
+    for part in ("energy_mae", "0" * 64, "cutoff_function"):
+        assert part in card.in_full()
+
+
+def test_a_card_takes_fifteen_lines_however_much_it_says(recipe: Path) -> None:
+    card = write_results(recipe, **results())  # type: ignore[arg-type]
+    long = dataclasses.replace(card, limits="It fails at many things. " * 200)
+    lines = str(long).splitlines()
+    assert len(lines) == 15
+    assert max(map(len, lines)) <= 102
+    assert lines[-2].endswith(" …")
+    assert lines[-1].endswith("efa-zoo card toy --all")
+    assert long.limits in long.in_full()
+
+
+def test_a_card_in_a_notebook_is_a_table(recipe: Path) -> None:
+    card = write_results(recipe, **results())  # type: ignore[arg-type]
+    html = dataclasses.replace(card, limits="r < 2 Å & more")._repr_html_()
+    assert "<b>toy</b>: A toy" in html
+    assert "r &lt; 2 Å &amp; more" in html
+    assert html.count("<tr>") == html.count("</tr>") >= 5
 
 
 def test_a_domain_needs_no_defaults() -> None:

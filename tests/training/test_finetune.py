@@ -22,6 +22,7 @@ from data_pipelines.structure import Structure
 from efa_zoo.analysis.evaluation import evaluate
 from efa_zoo.base.config import TrainingConfig
 from efa_zoo.base.errors import ConfigError, DataError, TrainingError
+from efa_zoo.base.files import write_record
 from efa_zoo.models.weights import load_weights, named_arrays
 from efa_zoo.structures.elements import ATOMIC_NUMBERS
 from efa_zoo.structures.graph import Graph
@@ -604,3 +605,39 @@ def test_checkpoints_hold_the_whole_state(tuned: tuple[FineTuned, Path]) -> None
     assert {"reminder_energy_mae", "energy_mae"} <= set(
         (out / "log.csv").read_text().splitlines()[0].split(",")
     )
+
+
+def test_steps_follow_from_a_time_once(
+    new_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def steps(*arguments: Any, **options: Any) -> int:
+        asked.append(options)
+        return 40
+
+    module = sys.modules["efa_zoo.training.finetune"]  # whose name is that of a function, too
+    monkeypatch.setattr(module, "finetuning_steps", steps)
+    trained: list[TrainingConfig] = []
+
+    def fit(network: Any, config: TrainingConfig, *_: Any, **__: Any) -> Any:
+        trained.append(config)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "fit", fit)
+    out = tmp_path / "tuned"
+    with pytest.raises(KeyboardInterrupt):
+        run(new_file, out, seconds=300.0)
+    # Of 20 structures 16 are learned from, and with half of an epoch replayed there are 32.
+    assert (asked[0]["epoch"], asked[0]["seconds"]) == (32, 300.0)
+    assert (trained[0].steps, trained[0].warmup_steps, trained[0].validation_interval) == (40, 1, 2)
+    # A run that goes on keeps its steps, however busy the machine is now.
+    out.mkdir(exist_ok=True)
+    write_record(out / "checkpoint.json", {"recipe": {"training": {"steps": 80}}})
+    with pytest.raises(KeyboardInterrupt):
+        run(new_file, out, seconds=300.0, resume=True)
+    assert len(asked) == 1
+    assert trained[1].steps == 80
+    write_record(out / "checkpoint.json", {"recipe": {}})
+    with pytest.raises(TrainingError, match="cannot go on from it"):
+        run(new_file, out, seconds=300.0, resume=True)

@@ -100,10 +100,11 @@ def _run(config: TrainingConfig, steps: int) -> tuple[list[TrainingState], list[
 def test_average_of_the_weights(decay: float) -> None:
     config = dataclasses.replace(_CONFIG, average_decay=decay)
     states, _ = _run(config, 4)
-    average = np.asarray(small_model().matrix)  # type: ignore[attr-defined]
+    # The first average is the first weights: those before training have no part in it.
+    average = np.full_like(small_model().matrix, np.nan)  # type: ignore[attr-defined]
     for number, state in enumerate(states, start=1):
-        weight = min(decay, (1 + number) / (10 + number))
-        average = weight * average + (1 - weight) * state.model.matrix
+        weight = min(decay, (number - 1) / (number + 8))
+        average = state.model.matrix + (weight * (average - state.model.matrix) if weight else 0)
         np.testing.assert_allclose(state.average.matrix, average, rtol=1e-5)
         assert state.step == number
     assert np.allclose(states[-1].average.matrix, states[-1].model.matrix) == (decay == 0)

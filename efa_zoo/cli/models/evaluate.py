@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import efa_zoo
 from efa_zoo.base.errors import InputError
-from efa_zoo.cli._common import DataDir, Json, Name, Reading, dump, flag, optional, print_
+from efa_zoo.base.progress import ongoing
+from efa_zoo.cli._common import (
+    DataDir,
+    Json,
+    Name,
+    Reading,
+    dump,
+    flag,
+    optional,
+    print_,
+    require_data,
+)
 from efa_zoo.models.hub import registry
 from efa_zoo.models.hub.cards import write_results
+
+_logger = logging.getLogger(__name__)
 
 
 def run(
@@ -52,17 +66,20 @@ def run(
         raise InputError("write: expected neither data nor split with it, for the card has all")
     if counts is not None and data is None:
         raise InputError("counts: given without data, expected a file to deal to splits")
-    from data_pipelines import FileOptions, SplitOptions
-    from efa_zoo.analysis.evaluation import evaluate
+    if data is not None:
+        require_data(data, data_dir)
+    with ongoing(f"evaluating {name}", _logger):
+        from data_pipelines import FileOptions, SplitOptions
+        from efa_zoo.analysis.evaluation import evaluate
 
-    report = evaluate(
-        name,
-        data=data,
-        splits=split or None,
-        reading=None if reading == FileOptions() else reading,
-        splitting=None if counts is None else SplitOptions(counts=counts),
-        data_dir=data_dir,
-    )
+        report = evaluate(
+            name,
+            data=data,
+            splits=split or None,
+            reading=None if reading == FileOptions() else reading,
+            splitting=None if counts is None else SplitOptions(counts=counts),
+            data_dir=data_dir,
+        )
     if write:
         write_results(registry.find(name).zoo_file, metrics=report.to_dict())
     print_(dump(report.to_dict()) if json else str(report))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import arg
 
 import efa_zoo
+from efa_zoo.base.errors import InputError
 from efa_zoo.base.interrupts import resumable
+from efa_zoo.base.progress import ongoing, seconds_of
 from efa_zoo.cli._common import (
     DataDir,
     Json,
@@ -20,7 +23,11 @@ from efa_zoo.cli._common import (
     flag,
     optional,
     print_,
+    report_on,
+    require_data,
 )
+
+_logger = logging.getLogger(__name__)
 
 
 def run(
@@ -52,7 +59,12 @@ def run(
         tuple[str, ...],
         optional("PATTERN...", "parameters that stay, such as 'embedding.*' 'interactions.0.*'"),
     ] = (),
-    steps: Annotated[int, arg(metavar="INT", help="number of optimiser steps")] = 6000,
+    steps: Annotated[
+        int | None, optional("INT", "number of optimiser steps; default: 6000")
+    ] = None,
+    time: Annotated[
+        str | None, optional("TIME", "such as 5m: as many steps as fit into it here")
+    ] = None,
     learning_rate: Annotated[
         float | None, optional("FLOAT", "peak learning rate, that of the readout; default: 0.002")
     ] = None,
@@ -78,16 +90,25 @@ def run(
 ) -> None:
     """Fine-tune a model on structures of your own.
 
+    In the end there is a page about it in the folder, report.html (extras: ase, plot).
+
     Examples:
       efa-zoo data pair chloride formate --count 250 --out pair.extxyz
-      efa-zoo finetune mpnn_efa_dimers --data pair.extxyz --out tuned
+      efa-zoo finetune mpnn_efa_dimers --data pair.extxyz --out tuned --time 5m
       efa-zoo finetune mpnn_efa_dimers --data md.npz --out tuned --replay 0 --freeze 'embedding.*'
     """
     efa_zoo.card(name)  # a wrong name or zoo file is refused before anything heavy is imported
-    from data_pipelines import FileOptions, SplitOptions
-    from efa_zoo.training import finetune, finetuning_recipe
+    if steps is not None and time is not None:
+        raise InputError("time: given together with steps, expected one of both")
+    seconds = None if time is None else seconds_of(time)
+    require_data(data, data_dir)
+    with ongoing("importing JAX", _logger):
+        from data_pipelines import FileOptions, SplitOptions
+        from efa_zoo.training import finetune, finetuning_recipe
 
-    recipe = finetuning_recipe(efa_zoo.load(name), replay=replay, steps=steps, frozen=freeze)
+    recipe = finetuning_recipe(
+        efa_zoo.load(name), replay=replay, steps=6000 if steps is None else steps, frozen=freeze
+    )
     chosen = {
         "learning_rate": learning_rate,
         "body_rate": body_rate,
@@ -104,6 +125,7 @@ def run(
             data,
             out,
             recipe=recipe,
+            seconds=seconds,
             replay=replay,
             references=references,
             reading=None if reading == FileOptions() else reading,
@@ -113,4 +135,5 @@ def run(
             resume=resume,
             data_dir=data_dir,
         )
+    report_on(Path(out), data_dir)
     print_(dump(tuned.to_dict()) if json else str(tuned))

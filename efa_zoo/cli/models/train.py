@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +10,21 @@ from tyro.conf import arg
 
 import efa_zoo
 from efa_zoo.base.interrupts import resumable
-from efa_zoo.cli._common import DataDir, DeviceCount, Json, Name, dump, flag, optional, print_
+from efa_zoo.base.progress import ongoing
+from efa_zoo.cli._common import (
+    DataDir,
+    DeviceCount,
+    Json,
+    Name,
+    dump,
+    flag,
+    optional,
+    print_,
+    report_on,
+    require_data,
+)
+
+_logger = logging.getLogger(__name__)
 
 
 def run(
@@ -43,19 +58,24 @@ def run(
 ) -> None:
     """Train a model by the recipe of its zoo file.
 
+    In the end there is a page about it in the folder, report.html (extras: ase, plot).
+
     Examples:
       efa-zoo train mpnn_efa_dimers
       efa-zoo train my_model.toml --out runs/my_model --resume
       efa-zoo train my_model.toml --devices all
       srun efa-zoo train my_model.toml --devices all --processes auto
     """
-    card = efa_zoo.card(name)  # a wrong name is refused before anything heavy is imported
+    card = efa_zoo.card(name)
+    if card.training is not None and card.fine_tuning is None:
+        require_data(card.data.name, data_dir)
     if (processes, process, coordinator) != (None, None, None):
         from efa_zoo.models.parallel.processes import join_processes
 
         join_processes(coordinator, None if processes == "auto" else processes, process)
     with resumable(Path(out or f"runs/{card.name}") / "checkpoint.json"):
-        from efa_zoo.training import train
+        with ongoing("importing JAX", _logger):
+            from efa_zoo.training import train
 
         folder = train(
             name,
@@ -66,4 +86,5 @@ def run(
             devices=devices,
             publish=publish,
         )
+    report_on(Path(folder), data_dir)
     print_(dump({"folder": str(folder)}) if json else str(folder))

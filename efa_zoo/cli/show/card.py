@@ -17,12 +17,18 @@ def run(
     seal: Annotated[
         bool, flag("write the digest of what enters a number, after a change that was meant")
     ] = False,
+    all: Annotated[
+        bool, flag("also architecture, recipe, errors of all parts and reference energies")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Show what a model is, what it was trained on, where it is valid, and how well it does.
 
+    Errors are means of the absolute errors of energies (meV) and force components (meV/Å).
+
     Examples:
       efa-zoo card mpnn_efa_dimers
+      efa-zoo card mpnn_efa_dimers --all
       efa-zoo card mpnn_efa_dimers --json
       efa-zoo card my_model.toml --seal
     """
@@ -35,4 +41,4 @@ def run(
         card = cards.write_results(
             registry.find(name).zoo_file, weights=card.weights, calibration=card.calibration
         )
-    print_(dump(to_table(card)) if json else str(card))
+    print_(dump(to_table(card)) if json else card.in_full() if all else str(card))

@@ -20,6 +20,7 @@ from efa_zoo.cli._common import (
     print_,
     range_warnings,
     read_structures,
+    refuse_early,
 )
 
 
@@ -55,6 +56,8 @@ def run(
     structures = read_structures(file)
     if not 0 <= index < len(structures):
         raise InputError(f"index: got {index}, expected 0 to {len(structures) - 1}")
+    if efa_zoo.card(name).weights is not None and not warn_out_of_range:
+        refuse_early(name, [structures[index]], charge, None)
     from efa_zoo.analysis.draw_explanation import draw_explanation
     from efa_zoo.analysis.explain import explain
 

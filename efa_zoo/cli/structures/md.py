@@ -24,6 +24,7 @@ from efa_zoo.cli._common import (
     progress_bar,
     range_warnings,
     read_structures,
+    refuse_early,
 )
 from efa_zoo.simulation.config import DynamicsConfig
 
@@ -63,12 +64,14 @@ def run(
     path = output_file(
         out or f"{Path(file.removeprefix(EXAMPLE_PREFIX)).stem}_md.extxyz", (".extxyz",), [file]
     )
-    efa_zoo.card(name)  # a wrong name or zoo file is refused before anything heavy is imported
-    from efa_zoo.simulation import energy_drift, run_dynamics
-
+    card = efa_zoo.card(name)
     structures = read_structures(file)
     if len(structures) > 1:
         raise InputError(f"{file}: has {len(structures)} structures, expected one")
+    if card.weights is not None and not warn_out_of_range:
+        refuse_early(name, structures, charge, multiplicity)
+    from efa_zoo.simulation import energy_drift, run_dynamics
+
     if multiplicity is not None:
         structures[0].atoms.info["spin"] = multiplicity
     with range_warnings(f"{file}: "), progress_bar(config.steps, "step") as bar:

@@ -32,6 +32,7 @@ from efa_zoo.cli._common import (
     print_,
     progress_bar,
     range_warnings,
+    refuse_early,
     with_label,
 )
 
@@ -77,14 +78,17 @@ def run(
       efa-zoo predict mpnn_efa_dimers dimers.extxyz --json
       efa-zoo predict mpnn_efa_dimers a.xyz b.xyz --charge 1 --out results.extxyz --skip-bad
     """
-    from efa_zoo.models.inference import PredictionStream
-
     output = None if out is None else output_file(out, (".extxyz", ".xyz", ".json"), files)
-    potential = efa_zoo.load(name)
+    card = efa_zoo.card(name)
     if not files:
         examples = ", ".join(EXAMPLE_PREFIX + example for example in efa_zoo.list_examples())
         raise InputError(f"files: got none, expected structure files or one of {examples}")
     source = _Source(files)
+    if card.weights is not None and not (warn_out_of_range or skip_bad):
+        refuse_early(name, source.first(), charge, multiplicity)
+    from efa_zoo.models.inference import PredictionStream
+
+    potential = efa_zoo.load(name)
     table, entries, failures = _Table(), list[dict[str, Any]](), list[str]()
     write_json = output is not None and output.suffix == ".json"
     with (
@@ -149,9 +153,17 @@ class _Source:
 
     def __init__(self, files: Sequence[str]):
         # All files are looked for before one of them is computed.
-        self.files = [iterate_structures(file) for file in files]
+        self.files: list[Iterator[Structure]] = [iterate_structures(file) for file in files]
         self.labels: list[str] = []
         self.waiting: deque[Structure] = deque()
+
+    def first(self) -> list[Structure]:
+        """Read the first structure of each file, which stays to be given out."""
+        starts = [next(file) for file in self.files]
+        self.files = [
+            itertools.chain([start], file) for start, file in zip(starts, self.files, strict=True)
+        ]
+        return starts
 
     def __iter__(self) -> Iterator[Atoms]:
         for structure in itertools.chain.from_iterable(self.files):

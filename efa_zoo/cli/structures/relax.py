@@ -25,6 +25,7 @@ from efa_zoo.cli._common import (
     progress_bar,
     range_warnings,
     read_structures,
+    refuse_early,
 )
 
 if TYPE_CHECKING:
@@ -81,17 +82,20 @@ def run(
         [file],
     )
     steps_path = None if trajectory is None else output_file(trajectory, (".extxyz",), [file])
-    potential = efa_zoo.load(name)
+    card = efa_zoo.card(name)
     structures = read_structures(file)
     if steps_path is not None and len(structures) > 1:
         raise InputError(
             f"trajectory: got {trajectory!r} for {len(structures)} structures, expected a file "
             "with one"
         )
+    if card.weights is not None and not warn_out_of_range:
+        refuse_early(name, structures, charge, multiplicity)
     from ase.io import write
 
     from efa_zoo.simulation import relax
 
+    potential = efa_zoo.load(name)
     results: list[Relaxation] = []
     for structure in structures:
         if multiplicity is not None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
 import efa_zoo
+from efa_zoo.base.progress import ongoing
 from efa_zoo.cli._common import DataDir, Json, Name, dump, optional, print_
 
 if TYPE_CHECKING:
     from efa_zoo.analysis.scan import Scan
+
+_logger = logging.getLogger(__name__)
 
 
 def run(
@@ -46,9 +50,10 @@ def run(
       efa-zoo scan mpnn_efa_charge_dipole --view distance
     """
     model = efa_zoo.card(name).name  # refused before anything heavy is imported
-    from efa_zoo.analysis.scan import draw_scans, scan
+    with ongoing(f"computing the profile of {', '.join((name, *compare))}", _logger):
+        from efa_zoo.analysis.scan import draw_scans, scan
 
-    found = scan([name, *compare], pair=pair, view=view, seed=seed, data_dir=data_dir)
+        found = scan([name, *compare], pair=pair, view=view, seed=seed, data_dir=data_dir)
     picture = draw_scans(
         [found], out or f"scan_{'_'.join((model, *(pair or ()), *([view] if view else [])))}.png"
     )

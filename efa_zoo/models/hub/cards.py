@@ -25,7 +25,7 @@ from efa_zoo.base.config import (
 from efa_zoo.base.config.tables import shown
 from efa_zoo.base.errors import ConfigError
 from efa_zoo.base.files import write_atomically
-from efa_zoo.models.hub.card_text import card_lines
+from efa_zoo.models.hub.card_text import card_lines, summary_lines
 from efa_zoo.models.hub.digest import sealed
 from efa_zoo.structures.domain import Domain
 from efa_zoo.structures.elements import ATOMIC_NUMBERS, SYMBOLS
@@ -277,7 +277,16 @@ class Card:
         return _parse(text, path)
 
     def __str__(self) -> str:
+        return "\n".join(summary_lines(self))
+
+    def in_full(self) -> str:
+        """Write everything in the card, architecture, recipe and errors of all parts included."""
         return "\n".join(card_lines(self))
+
+    def _repr_html_(self) -> str:
+        from efa_zoo.models.hub.card_html import card_html  # only notebooks need it
+
+        return card_html(self)
 
 
 def write_card(path: Path | str, card: Card) -> None:

@@ -11,7 +11,7 @@ import inspect
 import os
 import textwrap
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from efa_zoo.base.files import write_atomically
 from efa_zoo.models.hub.cards import Card, DataSource
 from efa_zoo.models.hub.registry import find
 
-__all__ = ["new_recipe"]
+__all__ = ["new_recipe", "prepare_recipe", "write_recipe"]
 
 _WIDTH = 96
 
@@ -59,6 +59,31 @@ def new_recipe(
             is such a file already; or a level of theory is given for the model's own data.
         DataError: there is no such kind of data set.
     """
+    path, card = prepare_recipe(
+        base,
+        path,
+        data=data,
+        level_of_theory=level_of_theory,
+        overwrite=overwrite,
+        data_dir=data_dir,
+    )
+    return write_recipe(path, card, base)
+
+
+def prepare_recipe(
+    base: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    data: str | None,
+    level_of_theory: str | None,
+    overwrite: bool,
+    data_dir: str | os.PathLike[str] | None,
+) -> tuple[Path, Card]:
+    """Make the card of a new recipe, or refuse it; arguments and errors are `new_recipe`'s.
+
+    Returns:
+        The file to write, and the card: architecture and training of the base, without results.
+    """
     path, card = Path(path).expanduser(), Card.from_toml(find(base).zoo_file)
     if path.suffix != ".toml":
         raise ConfigError(f"{path}: expected a name that ends in .toml")
@@ -83,7 +108,28 @@ def new_recipe(
         data=source,
         training=training,
     )
-    write_atomically(path, _text(recipe, card.name, path).encode())
+    return path, recipe
+
+
+def write_recipe(
+    path: Path,
+    card: Card,
+    base: str | os.PathLike[str],
+    reasons: Mapping[str, str] | None = None,
+) -> Path:
+    """Write the zoo file of a recipe with every option explained.
+
+    Args:
+        path: the file.
+        card: the recipe, without results.
+        base: the model it was made from.
+        reasons: why options have their values, by dotted name.
+
+    Returns:
+        The file.
+    """
+    name = Card.from_toml(find(base).zoo_file).name
+    write_atomically(path, _text(card, name, path, reasons or {}).encode())
     return path
 
 
@@ -105,7 +151,7 @@ def _source(
     return DataSource(name=name, level_of_theory=level_of_theory)
 
 
-def _text(card: Card, base: str, path: Path) -> str:
+def _text(card: Card, base: str, path: Path, reasons: Mapping[str, str]) -> str:
     lines = [
         *_comment(
             f"A recipe made from {base}. Train it by `efa-zoo train {path.name}`; results are "
@@ -116,14 +162,16 @@ def _text(card: Card, base: str, path: Path) -> str:
         f"name = {_value(card.name)}  # as the file is called",
         f"description = {_value(card.description)}",
         '# limits = ""  # where the model is known to fail, in words',
-        *_table("model", card.model),
-        *_table("data", card.data),
-        *_table("training", card.training),
+        *_table("model", card.model, reasons),
+        *_table("data", card.data, reasons),
+        *_table("training", card.training, reasons),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _table(path: str, config: Any, kinds: Sequence[str] = ()) -> Iterator[str]:
+def _table(
+    path: str, config: Any, reasons: Mapping[str, str], kinds: Sequence[str] = ()
+) -> Iterator[str]:
     """Lines of a table: its kind, where there are several, plain options, then the tables in it."""
     explained = _explanations(type(config))
     hints = typing.get_type_hints(type(config))
@@ -141,6 +189,8 @@ def _table(path: str, config: Any, kinds: Sequence[str] = ()) -> Iterator[str]:
             inner.append((field.name, kind))
             continue
         yield from _comment(_sentence(explained.get(field.name, "")))
+        if why := reasons.get(f"{path}.{field.name}"):
+            yield from _comment(f"Here: {why}.")
         if field.name in values:
             yield f"{field.name} = {_value(values[field.name])}"
         else:
@@ -154,7 +204,7 @@ def _table(path: str, config: Any, kinds: Sequence[str] = ()) -> Iterator[str]:
             for option, text in _explanations(kind).items():
                 yield from _comment(f"{option}: {text}", "#   ")
         else:
-            yield from _table(f"{path}.{name}", value, _kinds(hints[name]))
+            yield from _table(f"{path}.{name}", value, reasons, _kinds(hints[name]))
 
 
 def _dataclass_in(hint: Any) -> type | None:

@@ -33,6 +33,7 @@ __all__ = [
     "list_examples",
     "list_models",
     "load",
+    "zoo_files",
 ]
 
 _PACKAGE = Path(__file__).resolve().parents[2]
@@ -81,7 +82,7 @@ def list_cards(pattern: str = "*") -> dict[str, Card | ConfigError]:
         Cards by name in alphabetical order; for a zoo file that is not valid, what is wrong.
     """
     cards: dict[str, Card | ConfigError] = {}
-    for name, files in sorted(_zoo().items()):
+    for name, files in sorted(zoo_files().items()):
         if fnmatch.fnmatchcase(name, pattern):
             try:
                 cards[name] = Card.from_toml(files.zoo_file)
@@ -109,7 +110,7 @@ def find(name_or_path: str | os.PathLike[str]) -> ModelFiles:
     if not isinstance(name_or_path, str | os.PathLike):
         kind = type(name_or_path).__name__
         raise InputError(f"model: got an object of type {kind}, expected a name or a path")
-    zoo = _zoo()
+    zoo = zoo_files()
     text = os.fspath(name_or_path)
     if isinstance(name_or_path, str) and text in zoo:
         return zoo[text]
@@ -119,12 +120,12 @@ def find(name_or_path: str | os.PathLike[str]) -> ModelFiles:
     except (OSError, RuntimeError):  # a name that is too long, or the home of nobody
         path, is_folder, is_file = Path(), False, False
     if is_folder:
-        zoo_files = sorted(path.glob("*.toml"))
-        if len(zoo_files) != 1:
-            found = ", ".join(file.name for file in zoo_files) or "none"
+        inside = sorted(path.glob("*.toml"))
+        if len(inside) != 1:
+            found = ", ".join(file.name for file in inside) or "none"
             hint = " (an unfinished run, --resume goes on)" if _unfinished(path) else ""
             raise ConfigError(f"{path}: found {found}, expected one zoo file (*.toml){hint}")
-        path = zoo_files[0]
+        path = inside[0]
         is_file = True
     if path.suffix == ".toml" and is_file:
         return ModelFiles(zoo_file=path, weights=path.with_suffix(".safetensors"))
@@ -149,7 +150,7 @@ def card(name_or_path: str | os.PathLike[str]) -> Card:
         name_or_path: as for `find`.
 
     Returns:
-        The card; `print` shows it in full.
+        The card; `print` shows what one needs to know, its `in_full()` gives everything.
 
     Raises:
         UnknownModelError: there is no such model.
@@ -253,8 +254,8 @@ def _homes() -> list[Path]:
     return homes
 
 
-def _zoo() -> dict[str, ModelFiles]:
-    """Every model by name; the first home that has a name wins."""
+def zoo_files() -> dict[str, ModelFiles]:
+    """Find every model by name; the first home that has a name wins."""
     zoo: dict[str, ModelFiles] = {}
     for home in _homes():
         for path in sorted((home / "zoo").glob("*.toml")):

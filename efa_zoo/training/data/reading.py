@@ -12,17 +12,20 @@ import numpy as np
 from jax.sharding import Mesh
 
 from efa_zoo.base.config import TrainingConfig
+from efa_zoo.base.progress import ongoing
 from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.parallel.devices import place_share, share_of_rows
 from efa_zoo.structures.batch import Batch
+from efa_zoo.structures.graph import Shape
 from efa_zoo.training.data.choosing import repeat_isolated, repeated_places, require_places
 from efa_zoo.training.loop import BatchSource
 
 if TYPE_CHECKING:
+    from data_pipelines.batches.buckets import PaddingReport
     from data_pipelines.batches.records import GrainBatches
     from data_pipelines.structure import Structure
 
-__all__ = ["Loader", "TrainingData", "read_data"]
+__all__ = ["MAX_BUCKETS", "Loader", "TrainingData", "read_data"]
 
 _logger = logging.getLogger(__name__)
 
@@ -30,7 +33,7 @@ _logger = logging.getLogger(__name__)
 Loader: TypeAlias = Literal["numpy", "tensorflow", "grain"]
 
 #: Shapes that batches are padded to; each is compiled once.
-_MAX_BUCKETS = 4
+MAX_BUCKETS = 4
 
 #: Structures on disk that stand for all of them where a pass over all would cost too much.
 _SAMPLE = 20_000
@@ -47,6 +50,7 @@ class TrainingData:
         witnesses: structures that show what the training data cover.
         sample: gives the training structures, or some thousand of them where they are on disk.
         held_back: the validation structures.
+        shapes: of the training batches.
         close: ends what reads them.
     """
 
@@ -56,6 +60,7 @@ class TrainingData:
     witnesses: Sequence[Structure]
     sample: Callable[[], Sequence[Structure]]
     held_back: Sequence[Structure]
+    shapes: Sequence[Shape]
     close: Callable[[], None]
 
 
@@ -96,13 +101,14 @@ def read_data(
     if loader == "grain":
         return _read_stored(card, config, mesh, data_dir)
     neighborhoods = Neighborhoods(card.model.message_passing.cutoff, wave_reach)
-    structures = load_split(card.data.name, "train", data_dir=data_dir)
-    held_back = load_split(card.data.name, "validation", data_dir=data_dir)
+    with ongoing(f"reading {card.data.name}", _logger):
+        structures = load_split(card.data.name, "train", data_dir=data_dir)
+        held_back = load_split(card.data.name, "validation", data_dir=data_dir)
     require_places(structures + held_back, card)
     references = fit_reference_energies(structures)
-    buckets = choose_buckets(structures + held_back, neighborhoods, config.batch_size, _MAX_BUCKETS)
+    buckets = choose_buckets(structures + held_back, neighborhoods, config.batch_size, MAX_BUCKETS)
 
-    def source(chosen: Sequence[Structure], shuffle: bool) -> BatchSource:
+    def source(chosen: Sequence[Structure], shuffle: bool) -> NumpyBatches | TensorFlowBatches:
         plan = BatchPlan(
             chosen,
             buckets,
@@ -116,15 +122,23 @@ def read_data(
             return TensorFlowBatches(plan, references)
         return NumpyBatches(plan, references)
 
+    chosen = repeat_isolated(structures, config.isolated_share)
+    with ongoing("packing batches", _logger):
+        training, validation = source(chosen, True), source(held_back, False)
     return TrainingData(
-        training=source(repeat_isolated(structures, config.isolated_share), True),
-        validation=source(held_back, False),
+        training=training,
+        validation=validation,
         references=references,
         witnesses=structures,
         sample=lambda: structures,
         held_back=held_back,
+        shapes=_shapes(training.plan.report),
         close=lambda: None,
     )
+
+
+def _shapes(report: PaddingReport) -> list[Shape]:
+    return [use.bucket for use in report.uses if use.batches]
 
 
 def _read_stored(
@@ -153,7 +167,7 @@ def _read_stored(
         np.concatenate([found.atoms, atoms]),
         np.concatenate([found.widths, neighborhoods.widths(held_back)]),
         config.batch_size,
-        _MAX_BUCKETS,
+        MAX_BUCKETS,
     )
     plan = StoredPlan(
         stored,
@@ -180,6 +194,7 @@ def _read_stored(
         witnesses=found.witnesses,
         sample=lambda: stored.read(chosen),
         held_back=held_back,
+        shapes=_shapes(plan.report),
         close=batches.close,
     )
 

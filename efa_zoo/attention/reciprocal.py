@@ -33,7 +33,7 @@ from efa_zoo.ops.sharding import sum_over_shards
 from efa_zoo.ops.trigonometry import sine_and_cosine
 from efa_zoo.structures.graph import Graph
 
-__all__ = ["Lattice", "attend_reciprocal", "lattice_of", "wave_reach"]
+__all__ = ["Lattice", "attend_reciprocal", "invertible", "lattice_of", "wave_reach"]
 
 #: Share of the reach from which on the smooth factor leaves one.
 _TAPERED_FROM = 0.92
@@ -93,6 +93,11 @@ def wave_reach(config: KernelConfig, number: int, tolerance: float, degree: int)
     return longest / _TAPERED_FROM
 
 
+def invertible(cell: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
+    """Give a unit cell for one of zeros, as where a chunk of structures is filled up."""
+    return jnp.where(jnp.any(cell != 0), cell, jnp.eye(3, dtype=cell.dtype))
+
+
 @contract
 def lattice_of(graph: Graph, reach: float) -> Lattice:
     """Take wave vectors and phases of a structure that is periodic in three directions.
@@ -118,7 +123,7 @@ def lattice_of(graph: Graph, reach: float) -> Lattice:
             f"graph: lists wave vectors up to {graph.wave_reach:.6g} 1/Å, expected at least the "
             f"network's wave_reach of {reach:.6g} 1/Å"
         )
-    cell = jnp.asarray(graph.cell)
+    cell = invertible(jnp.asarray(graph.cell))
     inverse = jnp.linalg.inv(cell)
     listed = jnp.asarray(graph.waves).astype(cell.dtype)
     integers = jnp.concatenate([jnp.zeros((1, 3), cell.dtype), listed])

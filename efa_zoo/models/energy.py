@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from efa_zoo.attention.reciprocal import invertible
 from efa_zoo.base.contracts import contract
 from efa_zoo.models.outputs import Outputs
 from efa_zoo.ops.chunks import map_chunks, on_cpu
@@ -90,6 +91,7 @@ def outputs_in_cell(
     Returns:
         The outputs with forces and stress.
     """
+    cell = invertible(cell)
 
     def strained(positions: Array, strain: Array) -> tuple[Array, Outputs]:
         deformation = jnp.eye(3, dtype=cell.dtype) + 0.5 * (strain + strain.T)

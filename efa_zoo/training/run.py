@@ -140,15 +140,16 @@ def covered_domain(structures: Sequence[Structure], *, spin: bool = False) -> Do
         spin: whether the network embeds the spin.
 
     Returns:
-        Their elements, charges, distances between atoms (of periodic ones instead of the longest
-        the longest lattice vector), periodic directions, and multiplicities with `spin`.
+        Their elements, charges, distances between atoms (the longest one is that of structures
+        without a cell, and if there are none the longest lattice vector), periodic directions, and
+        multiplicities with `spin`.
     """
-    shortest, longest = np.inf, 0.0
+    shortest, longest, vector = np.inf, 0.0, 0.0
     for structure in structures:
         if structure.cell is not None:
             found, *_ = closest(structure.positions, structure.cell, structure.pbc)
             shortest = min(shortest, found)
-            longest = max(longest, float(np.linalg.norm(structure.cell, axis=1).max()))
+            vector = max(vector, float(np.linalg.norm(structure.cell, axis=1).max()))
         elif len(structure.positions) > 1:
             vectors = structure.positions[:, None] - structure.positions[None]
             distances = np.linalg.norm(vectors, axis=-1)[np.triu_indices(len(vectors), 1)]
@@ -159,7 +160,7 @@ def covered_domain(structures: Sequence[Structure], *, spin: bool = False) -> Do
     return Domain(
         elements=tuple(symbol(z) for z in elements),
         total_charges=tuple(sorted({s.total_charge for s in structures})),
-        max_distance=float(np.ceil(longest * 10) / 10),
+        max_distance=float(np.ceil((longest or vector) * 10) / 10),
         min_distance=float(np.floor(shortest * 10) / 10),
         closed_shell=all(count % 2 == 0 for count in electrons),
         multiplicities=tuple(sorted({s.spin_multiplicity for s in structures})) if spin else (),

@@ -118,7 +118,7 @@ def test_an_interrupted_simulation_leaves_whole_files_and_goes_on(
         (("toy", FILE, "--out", "a.png"), "out: got 'a.png'"),
         (("toy", FILE, "--resume"), "is missing, expected the checkpoint"),
         (("toy", FILE, "--charge", "0"), "odd number"),
-        (("toy", FILE, "--ensemble", "npt"), "npt"),
+        (("toy", FILE, "--ensemble", "nph"), "nph"),
     ],
 )
 def test_bad_arguments_are_refused(

@@ -24,6 +24,7 @@ from efa_zoo.base.config import (
     WindowedWaves,
 )
 from efa_zoo.base.errors import InputError
+from efa_zoo.models import energy as energy_module
 from efa_zoo.models.energy import batch_energy_and_forces, energy_and_forces
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.outputs import Outputs
@@ -186,11 +187,15 @@ def test_the_energy_is_continuous_while_the_cell_grows(system: System) -> None:
     assert np.abs(rest).max() < 1e-9
 
 
-def test_padding_of_a_batch_is_inert(system: System) -> None:
-    first, second = system.graph(places(0)), system.graph(places(1), 1.1 * CELL)
-    batch = stack([first, second], num_atoms=8)
-    together = batch_energy_and_forces(system.network, batch)
-    for row, one in enumerate((first, second)):
+def test_padding_of_a_batch_and_of_its_chunks_is_inert(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graphs = [system.graph(places(i), (1 + 0.1 * i) * CELL) for i in range(3)]
+    batch = stack(graphs, num_atoms=8)
+    # Two at a time, so that the second chunk is filled up.
+    monkeypatch.setattr(energy_module, "molecules_at_once", lambda _: 2)
+    together = eqx.filter_jit(batch_energy_and_forces)(system.network, batch)
+    for row, one in enumerate(graphs):
         alone = system.outputs(one)
         assert float(together.energy[row]) == pytest.approx(float(alone.energy), rel=1e-12)
         assert together.stress is not None

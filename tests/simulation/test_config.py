@@ -19,7 +19,7 @@ def test_the_thermostat_has_a_temperature_and_a_friction() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"ensemble": "npt"}, "ensemble: got 'npt', expected 'nve' or 'nvt'"),
+        ({"ensemble": "nph"}, "ensemble: got 'nph', expected 'nve', 'nvt' or 'npt'"),
         ({"engine": "gpu"}, "engine: got 'gpu', expected 'auto', 'compiled' or 'ase'"),
         ({"timestep": 0.0}, "timestep: got 0.0, expected a positive number (fs)"),
         ({"timestep": float("nan")}, "timestep: got nan"),

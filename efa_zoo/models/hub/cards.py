@@ -194,7 +194,8 @@ class Card:
                         f"domain.elements: got {element!r}, expected elements up to "
                         f"model.highest_atomic_number = {self.model.highest_atomic_number}"
                     )
-            self.check_reach(self.domain.max_distance)
+            if 0 in self.domain.periodic_directions:
+                self.check_reach(self.domain.max_distance)
         if self.weights is not None:
             if self.domain is None:
                 raise ConfigError("domain: missing, expected where the model has [weights]")

@@ -94,6 +94,7 @@ def _step(predictor: Predictor, graph: Graph, rules: _Rules, motion: _Motion) ->
     energy, forces, features = _evaluate(predictor.network, graph, positions)
     extrapolation = motion.extrapolation
     if predictor.calibration is not None:
+        assert features is not None
         grades = functools.partial(predictor.calibration.grades, features, graph.atomic_numbers)
         extrapolation = jax.lax.cond(
             step % _STEPS_BETWEEN_GRADES == 0,

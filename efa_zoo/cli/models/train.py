@@ -60,5 +60,5 @@ def run(
         folder = train(
             name, out=out, resume=resume, data_dir=data_dir, loader=loader, publish=publish
         )
-    report_on(Path(folder), data_dir)
+    report_on(folder, data_dir)
     print_(dump({"folder": str(folder)}) if json else str(folder))

@@ -86,5 +86,5 @@ def run(
             devices=devices,
             publish=publish,
         )
-    report_on(Path(folder), data_dir)
+    report_on(folder, data_dir)
     print_(dump({"folder": str(folder)}) if json else str(folder))

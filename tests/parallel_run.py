@@ -17,7 +17,7 @@ import numpy as np
 from regression import make_batch, small_model
 
 from efa_zoo.base.config import TrainingConfig
-from efa_zoo.base.errors import ProcessLost
+from efa_zoo.base.errors import TrainingError
 from efa_zoo.models.parallel.devices import device_mesh
 from efa_zoo.models.parallel.processes import join_processes
 from efa_zoo.training import Batch, fit
@@ -47,6 +47,6 @@ if __name__ == "__main__":
         join_processes(others[0], int(others[1]), int(others[2]))
     try:
         run(Path(folder), int(steps), float(others[3]) if others else 0.0)
-    except ProcessLost as error:
+    except TrainingError as error:
         print(error, flush=True)
         os._exit(3)  # the others are not waited for

@@ -8,7 +8,6 @@ __all__ = [
     "EFAZooError",
     "ExportError",
     "InputError",
-    "ProcessLost",
     "SimulationError",
     "TrainingError",
     "UnknownModelError",
@@ -42,10 +41,6 @@ class ExportError(EFAZooError, RuntimeError):
 
 class TrainingError(EFAZooError, RuntimeError):
     """Training cannot go on, for example because the loss is not finite."""
-
-
-class ProcessLost(EFAZooError, RuntimeError):
-    """One of several processes that computed together has ended."""
 
 
 class SimulationError(EFAZooError, RuntimeError):

@@ -150,10 +150,9 @@ def fit(
         ConfigError: a part of the recipe has no effect on the network's parameters.
         TrainingError: the loss or a validation error is not finite (step and batch are named), or
             the directory holds a run of another recipe or origin, or another process trains
-            in it, or a file of it is damaged.
+            in it, or a file of it is damaged; or another process of the run was lost.
         WeightsError: weights of the run were altered.
         DataError: there is nothing to learn from or to validate by.
-        ProcessLost: another process ended.
     """
     state = initial_state(model, config)
     lock = nullcontext()

@@ -73,8 +73,8 @@ def train(
         ConfigError: the zoo file is not valid or has no recipe, or there are not so many devices.
         DataError: the data set is missing or cannot be read, or has an element that the network
             has no place for.
-        TrainingError: the folder holds a run and `resume` is False, or the loss is not finite.
-        ProcessLost: another process ended.
+        TrainingError: the folder holds a run and `resume` is False, the loss is not finite,
+            or another process was lost.
     """
     files = find(name_or_path)
     card = Card.from_toml(files.zoo_file)

@@ -7,6 +7,7 @@ import json
 import pytest
 from commands import succeed
 
+from data_pipelines import Beam
 from data_pipelines.files.options import FileOptions
 from data_pipelines.splitting import SplitOptions
 from efa_zoo.cli import COMMANDS
@@ -43,12 +44,13 @@ class Recorder:
     [
         (
             "efa_zoo.training.train",
-            "train toy --out here --resume --data-dir there --loader tensorflow --publish",
+            "train toy --out here --resume --data-dir there --loader grain --devices 2 --publish",
             {
                 "out": "here",
                 "resume": True,
                 "data_dir": "there",
-                "loader": "tensorflow",
+                "loader": "grain",
+                "devices": 2,
                 "publish": True,
             },
         ),
@@ -88,7 +90,18 @@ class Recorder:
         (
             "data_pipelines.build",
             "data build toy --data-dir there --seed 3 --workers 2 --overwrite",
-            {"data_dir": "there", "seed": 3, "workers": 2, "overwrite": True},
+            {"data_dir": "there", "seed": 3, "workers": 2, "beam": None, "overwrite": True},
+        ),
+        (
+            "data_pipelines.build",
+            "data build toy --beam there --beam-options runner=FlinkRunner streaming=1",
+            {
+                "data_dir": None,
+                "seed": None,
+                "workers": None,
+                "beam": Beam("there", ("--runner=FlinkRunner", "--streaming=1")),
+                "overwrite": False,
+            },
         ),
     ],
 )

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from efa_zoo.base.errors import ConfigError, ProcessLost
+from efa_zoo.base.errors import ConfigError, TrainingError
 
 __all__ = ["facts_of_first", "is_first", "join_processes", "tree_of_first", "wait_for_all", "watch"]
 
@@ -104,7 +104,7 @@ def watch() -> Generator[None]:
     """Say it when another process was lost.
 
     Raises:
-        ProcessLost: a computation of all processes broke off.
+        TrainingError: a computation of all processes broke off.
     """
     try:
         yield
@@ -112,7 +112,7 @@ def watch() -> Generator[None]:
         if jax.process_count() == 1:
             raise
         reason = " ".join(str(error).split())[:200]
-        raise ProcessLost(
+        raise TrainingError(
             f"process {jax.process_index()} of {jax.process_count()}: another process was lost "
             f"({reason})"
         ) from error

@@ -43,7 +43,7 @@ from efa_zoo.models.hub.registry import card, example, list_examples, list_model
 
 if TYPE_CHECKING:
     from efa_zoo.models.checks import OutOfRangeWarning
-    from efa_zoo.models.choosing import suggest
+    from efa_zoo.models.hub.choosing import suggest
     from efa_zoo.models.inference import PredictionStream, predict
     from efa_zoo.models.mpnn import EnergyModel
     from efa_zoo.models.outputs import Outputs
@@ -101,7 +101,7 @@ _LAZY = {
     "Prediction": "efa_zoo.models.prediction",
     "PredictionStream": "efa_zoo.models.inference",
     "predict": "efa_zoo.models.inference",
-    "suggest": "efa_zoo.models.choosing",
+    "suggest": "efa_zoo.models.hub.choosing",
 }
 
 

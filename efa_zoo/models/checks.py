@@ -142,7 +142,7 @@ def check_structure(
             stacklevel=stacklevel + 1,
         )
     except InputError as error:
-        from efa_zoo.models.choosing import others_that_know  # which checks by this module
+        from efa_zoo.models.hub.choosing import others_that_know  # which checks by this module
 
         others = others_that_know(structure, card, charge, multiplicity)
         if not others:

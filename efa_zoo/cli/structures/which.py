@@ -12,7 +12,7 @@ from efa_zoo.cli._common import Charge, Json, Multiplicity, dump, flag, print_, 
 from efa_zoo.models.hub.card_text import mean_errors
 
 if TYPE_CHECKING:
-    from efa_zoo.models.choosing import Acquaintance
+    from efa_zoo.models.hub.choosing import Acquaintance
 
 
 def run(
@@ -37,7 +37,7 @@ def run(
       efa-zoo which dimers.extxyz --charge 1
     """
     structures = read_structures(file)
-    from efa_zoo.models.choosing import acquaintances
+    from efa_zoo.models.hub.choosing import acquaintances
 
     try:
         found = acquaintances(

@@ -1,1 +1,1 @@
-"""Named models: cards, zoo files, and where they lie. Cards and lists need no JAX."""
+"""Named models: cards, zoo files, where they lie, and which to choose. None of it needs JAX."""

@@ -35,8 +35,9 @@ def test_batches_predictions_and_large_systems_equal_those_of_one_device() -> No
     assert set(differences) == {"predictions", "batch", "exact, float32", "quadrature, float64"}
     for case, quantities in differences.items():
         assert quantities
-        limit = 1e-12 if "float64" in case else 1e-6
-        assert max(quantities.values()) < limit, (case, quantities)
+        for quantity, difference in quantities.items():
+            single = 2e-5 if quantity == "gradient" else 1e-6
+            assert difference < (1e-12 if "float64" in case else single), (case, quantity)
 
 
 def test_one_device_holds_all_atoms() -> None:

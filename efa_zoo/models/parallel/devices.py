@@ -132,7 +132,7 @@ def replicate(tree: _Tree, mesh: Mesh | None) -> _Tree:
     sharding = NamedSharding(mesh, PartitionSpec())
 
     def copy(leaf: Any) -> Any:
-        if not eqx.is_array(leaf):
+        if not isinstance(leaf, jax.Array | np.ndarray):
             return leaf
         local = np.asarray(leaf)
         return jax.make_array_from_callback(local.shape, sharding, lambda index: local[index])

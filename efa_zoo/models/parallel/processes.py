@@ -78,7 +78,7 @@ def tree_of_first(tree: _Tree) -> _Tree:
     """
     if jax.process_count() == 1:
         return tree
-    arrays, rest = eqx.partition(tree, eqx.is_array)
+    arrays, rest = eqx.partition(tree, lambda leaf: isinstance(leaf, jax.Array | np.ndarray))
     return eqx.combine(multihost_utils.broadcast_one_to_all(arrays), rest)
 
 

@@ -10,7 +10,7 @@ import pytest
 from ase import Atoms
 from toys import potential, salt, salt_potential
 
-from efa_zoo.base.config import Coulomb, MessagePassingConfig, ModelConfig
+from efa_zoo.base.config import AttentionConfig, Coulomb, MessagePassingConfig, ModelConfig
 from efa_zoo.base.errors import ConfigError, InputError
 from efa_zoo.interop.export import export_model, load_exported
 from efa_zoo.models.checks import OutOfRangeWarning
@@ -55,7 +55,7 @@ def test_structures_of_another_periodicity_are_refused(model: Potential) -> None
         predict(model, molecule)
     with pytest.raises(InputError, match="expected a molecule without periodicity for salt"):
         predict(with_domain(model, (0,)), salt())
-    wavy = potential(ModelConfig(features=4, iterations=1))
+    wavy = potential(ModelConfig(features=4, iterations=1, attention=AttentionConfig()))
     water = Atoms("OH2", [[0, 0, 0], [1, 0, 0], [0, 1, 0]], cell=np.eye(3) * 9, pbc=True)
     with pytest.raises(InputError, match=r"cannot attend in a cell \(kernel: got waves"):
         predict(wavy, water, out_of_range="warn")
@@ -110,6 +110,8 @@ def test_domains_say_how_many_directions() -> None:
 
 
 def test_an_exported_model_repeats_it(model: Potential, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="attention: got 'exact', expected None"):
+        export_model(model, tmp_path / "salt.zip", attention="exact")
     report = export_model(model, tmp_path / "salt.zip", dtype="float64", platforms=["cpu"])
     assert report.energy_error < 1e-9
     exported = load_exported(report.path)

@@ -36,6 +36,9 @@ def test_results_do_not_depend_on_what_else_is_predicted(model: Potential) -> No
     graph = Graph.from_ase(structures[0], 4.0, dtype=np.float64)
     again = predict(model, graph, dtype="float64")
     assert again.energy == pytest.approx(together[0].energy, abs=1e-10)
+    single = predict(model, structures[0])
+    assert single.energy == pytest.approx(together[0].energy, abs=1e-4)
+    np.testing.assert_allclose(single.stress, together[0].stress, atol=1e-6)  # type: ignore[arg-type]
 
 
 def with_domain(model: Potential, directions: tuple[int, ...]) -> Potential:

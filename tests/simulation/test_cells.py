@@ -16,6 +16,7 @@ from toys import read_all, salt, salt_potential
 
 from efa_zoo.base.errors import InputError
 from efa_zoo.calculator import EFACalculator
+from efa_zoo.models.checks import OutOfRangeWarning
 from efa_zoo.models.inference import predict
 from efa_zoo.models.potential import Potential
 from efa_zoo.simulation import DynamicsConfig, energy_drift, read_log, relax, run_dynamics
@@ -131,7 +132,10 @@ def test_what_does_not_fit_is_refused(model: Potential, tmp_path: Path) -> None:
     npt = DynamicsConfig(ensemble="npt")
     with pytest.raises(InputError, match="expected a structure without constraints"):
         run_dynamics(model, held, npt, tmp_path / "a.extxyz")
-    with pytest.raises(InputError, match="expected three periodic directions"):
+    with (
+        pytest.warns(OutOfRangeWarning, match="knows only 3"),
+        pytest.raises(InputError, match="expected three periodic directions"),
+    ):
         run_dynamics(model, open_, npt, tmp_path / "a.extxyz", out_of_range="warn")
     for options, message in (
         ({"ensemble": "npt", "engine": "compiled"}, "engine: got 'compiled'"),

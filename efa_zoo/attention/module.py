@@ -329,7 +329,7 @@ class EuclideanFastAttention(eqx.Module):
         """
         # Accelerators would round the factors of float32 products, and lose the symmetry.
         with jax.default_matmul_precision("highest"):
-            if evaluation is None:
+            if evaluation is None and lattice is None:
                 evaluation = self.evaluation_for(features.shape[0] * atom_shards())
             query, key, value = self.query_key_value(features)
             flat = value.reshape(value.shape[0], -1)

@@ -105,7 +105,7 @@ def outputs_in_cell(
 
 
 #: Rows and columns of a stress in Voigt's order.
-_VOIGT = np.asarray([0, 1, 2, 1, 0, 0]), np.asarray([0, 1, 2, 2, 2, 1])
+_VOIGT = np.asarray([0, 1, 2, 1, 0, 0], np.int32), np.asarray([0, 1, 2, 2, 2, 1], np.int32)
 
 
 def _total(positions: Array, model: Network, graph: Graph) -> tuple[Array, Outputs]:

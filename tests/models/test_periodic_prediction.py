@@ -10,7 +10,7 @@ import pytest
 from ase import Atoms
 from toys import potential, salt, salt_potential
 
-from efa_zoo.base.config import Coulomb, MessagePassingConfig, ModelConfig
+from efa_zoo.base.config import AttentionConfig, Coulomb, MessagePassingConfig, ModelConfig
 from efa_zoo.base.errors import ConfigError, InputError
 from efa_zoo.interop.export import export_model, load_exported
 from efa_zoo.models.checks import OutOfRangeWarning
@@ -36,6 +36,9 @@ def test_results_do_not_depend_on_what_else_is_predicted(model: Potential) -> No
     graph = Graph.from_ase(structures[0], 4.0, dtype=np.float64)
     again = predict(model, graph, dtype="float64")
     assert again.energy == pytest.approx(together[0].energy, abs=1e-10)
+    single = predict(model, structures[0])
+    assert single.energy == pytest.approx(together[0].energy, abs=1e-4)
+    np.testing.assert_allclose(single.stress, together[0].stress, atol=1e-6)  # type: ignore[arg-type]
 
 
 def with_domain(model: Potential, directions: tuple[int, ...]) -> Potential:
@@ -55,7 +58,7 @@ def test_structures_of_another_periodicity_are_refused(model: Potential) -> None
         predict(model, molecule)
     with pytest.raises(InputError, match="expected a molecule without periodicity for salt"):
         predict(with_domain(model, (0,)), salt())
-    wavy = potential(ModelConfig(features=4, iterations=1))
+    wavy = potential(ModelConfig(features=4, iterations=1, attention=AttentionConfig()))
     water = Atoms("OH2", [[0, 0, 0], [1, 0, 0], [0, 1, 0]], cell=np.eye(3) * 9, pbc=True)
     with pytest.raises(InputError, match=r"cannot attend in a cell \(kernel: got waves"):
         predict(wavy, water, out_of_range="warn")
@@ -110,6 +113,8 @@ def test_domains_say_how_many_directions() -> None:
 
 
 def test_an_exported_model_repeats_it(model: Potential, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="attention: got 'exact', expected None"):
+        export_model(model, tmp_path / "salt.zip", attention="exact")
     report = export_model(model, tmp_path / "salt.zip", dtype="float64", platforms=["cpu"])
     assert report.energy_error < 1e-9
     exported = load_exported(report.path)

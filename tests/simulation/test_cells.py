@@ -12,11 +12,11 @@ from ase.constraints import FixAtoms
 from ase.filters import FrechetCellFilter
 from ase.io import read
 from ase.md.nose_hoover_chain import IsotropicMTKNPT
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from toys import read_all, salt, salt_potential
 
 from efa_zoo.base.errors import InputError
 from efa_zoo.calculator import EFACalculator
+from efa_zoo.models.checks import OutOfRangeWarning
 from efa_zoo.models.inference import predict
 from efa_zoo.models.potential import Potential
 from efa_zoo.simulation import DynamicsConfig, energy_drift, read_log, relax, run_dynamics
@@ -83,7 +83,8 @@ def test_resumed_simulations_are_the_same(model: Potential, tmp_path: Path, ense
 def test_constant_pressure_keeps_what_it_should(model: Potential) -> None:
     atoms = salt()
     atoms.calc = EFACalculator(model, out_of_range="warn")
-    MaxwellBoltzmannDistribution(atoms, temperature_K=300, rng=np.random.default_rng(0))
+    thermal = np.sqrt(atoms.get_masses() * units.kB * 300)[:, None]
+    atoms.set_momenta(thermal * np.random.default_rng(0).standard_normal((len(atoms), 3)))
     dynamics = IsotropicMTKNPT(
         atoms,
         0.5 * units.fs,
@@ -131,7 +132,10 @@ def test_what_does_not_fit_is_refused(model: Potential, tmp_path: Path) -> None:
     npt = DynamicsConfig(ensemble="npt")
     with pytest.raises(InputError, match="expected a structure without constraints"):
         run_dynamics(model, held, npt, tmp_path / "a.extxyz")
-    with pytest.raises(InputError, match="expected three periodic directions"):
+    with (
+        pytest.warns(OutOfRangeWarning, match="knows only 3"),
+        pytest.raises(InputError, match="expected three periodic directions"),
+    ):
         run_dynamics(model, open_, npt, tmp_path / "a.extxyz", out_of_range="warn")
     for options, message in (
         ({"ensemble": "npt", "engine": "compiled"}, "engine: got 'compiled'"),

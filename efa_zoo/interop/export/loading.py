@@ -40,8 +40,8 @@ class ExportedModel:
         card: of the model.
         dtype: floating-point type of the program, "float32" or "float64".
         platforms: where it runs, such as `("cpu", "cuda")`.
-        attention: how it evaluates attention of structures without a cell, "exact" or
-            "quadrature"; None without attention.
+        attention: how it evaluates attention, "exact" or "quadrature"; None without attention, and
+            in cells.
         wave_reach: for structures in cells: how far wave vectors must reach, in 1/Å; None for
             others.
         outputs: names of what it gives, fields of `Outputs`; uncertainties are among them where the

@@ -95,7 +95,7 @@ def export_model(
             here, to compare on.
         attention: how attention is evaluated for molecules of every size: "exact" (a sum over
             pairs) or "quadrature" (linear in the number of atoms). None takes the model's own
-            choice; a model that chooses by size gets "exact".
+            choice; a model that chooses by size gets "exact". In cells there is no choice.
 
     Returns:
         What was written, and how well it repeats the model.
@@ -115,8 +115,8 @@ def export_model(
     potential = load(model)
     with jax.enable_x64(wanted == np.float64):
         predictor = cast_floats(potential.predictor, wanted)
-        evaluation = _evaluation(predictor.network, attention)
         cells = in_cells(potential.card)
+        evaluation = _evaluation(predictor.network, attention, cells)
         program = make_program(with_evaluation(predictor, evaluation), wanted, chosen, cells)
         with replacing(path) as temporary:
             _archive.write(
@@ -143,8 +143,15 @@ def export_model(
     )
 
 
-def _evaluation(network: EnergyModel, wanted: str | None) -> str | None:
+def _evaluation(network: EnergyModel, wanted: str | None, cells: bool) -> str | None:
     config = network.config
+    if cells:
+        if wanted is not None:
+            raise InputError(
+                f"attention: got {wanted!r}, expected None for a model of structures in cells, "
+                "over whose wave vectors attention is summed"
+            )
+        return None
     if config.attention is None or config.emulate_attention:
         if wanted is not None:
             raise InputError(

@@ -38,8 +38,8 @@ from data_pipelines.sampling.organic.conformers import embed, positions_of
 from data_pipelines.sampling.organic.molecules import all_species
 from efa_zoo import Potential
 from efa_zoo.base.errors import InputError, SimulationError
-from efa_zoo.models.checks import OutOfRangeWarning, check_structure
 from efa_zoo.models.inference import PredictionStream
+from efa_zoo.models.inputs.checks import OutOfRangeWarning, check_structure
 from efa_zoo.simulation import DynamicsConfig, relax
 from efa_zoo.simulation.compiled import CompiledEngine
 from efa_zoo.simulation.state import Limits

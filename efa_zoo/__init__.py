@@ -42,9 +42,9 @@ from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.hub.registry import card, example, list_examples, list_models, load
 
 if TYPE_CHECKING:
-    from efa_zoo.models.checks import OutOfRangeWarning
     from efa_zoo.models.hub.choosing import suggest
     from efa_zoo.models.inference import PredictionStream, predict
+    from efa_zoo.models.inputs.checks import OutOfRangeWarning
     from efa_zoo.models.mpnn import EnergyModel
     from efa_zoo.models.outputs import Outputs
     from efa_zoo.models.potential import Potential
@@ -95,7 +95,7 @@ __all__ = [
 _LAZY = {
     "EnergyModel": "efa_zoo.models.mpnn",
     "Graph": "efa_zoo.structures.graph",
-    "OutOfRangeWarning": "efa_zoo.models.checks",
+    "OutOfRangeWarning": "efa_zoo.models.inputs.checks",
     "Outputs": "efa_zoo.models.outputs",
     "Potential": "efa_zoo.models.potential",
     "Prediction": "efa_zoo.models.prediction",

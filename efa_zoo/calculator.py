@@ -16,15 +16,15 @@ from numpy.typing import DTypeLike
 
 from efa_zoo.base.errors import ConfigError, InputError
 from efa_zoo.base.interrupts import forbid_fork, require_no_fork
-from efa_zoo.models.checks import (
+from efa_zoo.models.energy import energy_and_forces
+from efa_zoo.models.hub.registry import load
+from efa_zoo.models.inputs.checks import (
     OutOfRange,
     as_float_dtype,
     as_out_of_range,
     check_structure,
-    judge_surroundings,
 )
-from efa_zoo.models.energy import energy_and_forces
-from efa_zoo.models.hub.registry import load
+from efa_zoo.models.inputs.surroundings import judge_surroundings
 from efa_zoo.models.outputs import Outputs
 from efa_zoo.models.potential import Potential, Predictor, cast
 from efa_zoo.models.prediction import UNCERTAINTIES, Prediction

@@ -28,7 +28,7 @@ import efa_zoo
 from efa_zoo import calculator as calculator_module
 from efa_zoo.base.errors import InputError, UnknownModelError
 from efa_zoo.calculator import EFACalculator
-from efa_zoo.models.checks import OutOfRangeWarning
+from efa_zoo.models.inputs.checks import OutOfRangeWarning
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.outputs import Outputs
 from efa_zoo.structures.domain import Domain

@@ -25,8 +25,8 @@ from efa_zoo.attention.kernels import CoulombKernel, Kernel
 from efa_zoo.attention.module import EuclideanFastAttention
 from efa_zoo.base.contracts import JSON
 from efa_zoo.base.errors import InputError
-from efa_zoo.models.checks import OutOfRange, check_structure
 from efa_zoo.models.hub.registry import load
+from efa_zoo.models.inputs.checks import OutOfRange, check_structure
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.potential import Potential, cast
 from efa_zoo.nn.pairs import pair_basis

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from matplotlib.axes import Axes
 
-    from efa_zoo.models.checks import OutOfRange
+    from efa_zoo.models.inputs.checks import OutOfRange
     from efa_zoo.models.potential import Potential
     from efa_zoo.models.prediction import Prediction
 

@@ -162,7 +162,7 @@ def range_warnings(where: str, labels: Sequence[str] = ()) -> Generator[None]:
         where: begins every line's message, for example the file.
         labels: of the structures, where messages count several.
     """
-    from efa_zoo.models.checks import OutOfRangeWarning
+    from efa_zoo.models.inputs.checks import OutOfRangeWarning
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", OutOfRangeWarning)
@@ -298,7 +298,7 @@ def refuse_early(
     Raises:
         InputError: as for `efa_zoo.predict`, with the file and the position in it.
     """
-    from efa_zoo.models.checks import check_structure
+    from efa_zoo.models.inputs.checks import check_structure
 
     card = registry.card(name)
     for structure in structures:

@@ -16,27 +16,27 @@ from jax.sharding import Mesh
 from numpy.typing import DTypeLike
 
 from efa_zoo.base.errors import InputError
-from efa_zoo.models.batches import plan_batches
-from efa_zoo.models.checks import (
+from efa_zoo.models.energy import batch_energy_and_forces
+from efa_zoo.models.hub.registry import load
+from efa_zoo.models.inputs.batches import plan_batches
+from efa_zoo.models.inputs.checks import (
     OutOfRange,
     as_float_dtype,
     as_out_of_range,
     check_structure,
-    judge_surroundings,
 )
-from efa_zoo.models.energy import batch_energy_and_forces
-from efa_zoo.models.hub.registry import load
+from efa_zoo.models.inputs.reading import is_structure
+from efa_zoo.models.inputs.surroundings import judge_surroundings
 from efa_zoo.models.outputs import Outputs
 from efa_zoo.models.parallel.devices import Devices, by_device, device_mesh, place, replicate
 from efa_zoo.models.potential import Potential, Predictor, cast
 from efa_zoo.models.prediction import Prediction, PredictionSummary
-from efa_zoo.models.reading import is_structure
 from efa_zoo.structures.graph import Graph, Shape, pack
 from efa_zoo.structures.molecule import Molecule
 from efa_zoo.structures.packing import padded_shape
 
 if TYPE_CHECKING:
-    from efa_zoo.models.reading import AnyStructure
+    from efa_zoo.models.inputs.reading import AnyStructure
 
 __all__ = ["OnError", "PredictionStream", "predict"]
 

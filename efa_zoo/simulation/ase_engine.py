@@ -9,7 +9,7 @@ import numpy as np
 from ase import units
 
 from efa_zoo.base.errors import InputError, SimulationError
-from efa_zoo.models.checks import ignore_out_of_range
+from efa_zoo.models.inputs.checks import ignore_out_of_range
 from efa_zoo.simulation.config import THERMOSTAT_TIME, DynamicsConfig
 from efa_zoo.simulation.state import Limits, State
 from efa_zoo.structures.cells import check_cell

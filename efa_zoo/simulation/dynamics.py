@@ -16,14 +16,14 @@ from numpy.typing import DTypeLike
 
 from efa_zoo.base.errors import InputError, SimulationError
 from efa_zoo.base.interrupts import resumable
-from efa_zoo.models.checks import (
+from efa_zoo.models.hub.registry import load
+from efa_zoo.models.inputs.checks import (
     OutOfRange,
     as_float_dtype,
     as_out_of_range,
     check_structure,
     problems_out_of_range,
 )
-from efa_zoo.models.hub.registry import load
 from efa_zoo.models.potential import Potential
 from efa_zoo.simulation.ase_engine import AseEngine
 from efa_zoo.simulation.compiled import CompiledEngine

@@ -14,13 +14,9 @@ from ase import units
 from numpy.typing import DTypeLike
 
 from efa_zoo.base.errors import InputError, SimulationError
-from efa_zoo.models.checks import (
-    OutOfRange,
-    check_structure,
-    ignore_out_of_range,
-    unknown_surroundings,
-)
 from efa_zoo.models.hub.registry import load
+from efa_zoo.models.inputs.checks import OutOfRange, check_structure, ignore_out_of_range
+from efa_zoo.models.inputs.surroundings import unknown_surroundings
 from efa_zoo.models.potential import Potential
 from efa_zoo.simulation.bonds import changed_bonds
 from efa_zoo.simulation.records import append_frame

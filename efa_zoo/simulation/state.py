@@ -8,8 +8,9 @@ import numpy as np
 from ase import units
 from jaxtyping import Float
 
-from efa_zoo.models.checks import OutOfRange, problems_out_of_range, unknown_surroundings
 from efa_zoo.models.hub.cards import Card
+from efa_zoo.models.inputs.checks import OutOfRange, problems_out_of_range
+from efa_zoo.models.inputs.surroundings import unknown_surroundings
 from efa_zoo.structures.elements import symbol
 from efa_zoo.structures.molecule import Molecule
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from efa_zoo.analysis.evaluation import evaluate
 from efa_zoo.base.errors import DataError
-from efa_zoo.models.batches import plan_batches
 from efa_zoo.models.energy import batch_energy_and_forces
 from efa_zoo.models.hub.cards import CalibrationRecord, Card, WeightsFile, write_results
 from efa_zoo.models.hub.registry import find, load
+from efa_zoo.models.inputs.batches import plan_batches
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.outputs import Outputs
 from efa_zoo.models.uncertainty.calibration import Calibration, calibration_tensors
@@ -212,7 +212,7 @@ def calibrate(
         UnknownModelError, ConfigError, WeightsError: as for `efa_zoo.load`.
     """
     # Imported here: fine-tuning imports this module.
-    from efa_zoo.training._finetuning_data import read_new
+    from efa_zoo.training.data.finetuning import read_new
 
     potential, files = load(model), find(model)
     card = potential.card

@@ -21,9 +21,10 @@ from efa_zoo.base.config import TrainingConfig
 from efa_zoo.base.errors import ConfigError
 from efa_zoo.models.hub.registry import load
 from efa_zoo.models.potential import Potential
-from efa_zoo.training._finetuning_data import check_elements, read_new, read_old, sample
 from efa_zoo.training.checkpoints import steps_of_run
 from efa_zoo.training.data.choosing import repeat_isolated
+from efa_zoo.training.data.finetuning import check_elements, read_new, read_old, sample
+from efa_zoo.training.data.references import choose_references
 from efa_zoo.training.finetuned import (
     FineTuned,
     PartErrors,
@@ -35,7 +36,6 @@ from efa_zoo.training.finetuned import (
 from efa_zoo.training.fitted import finetuning_steps
 from efa_zoo.training.loop import Reminder, fit, mean_errors
 from efa_zoo.training.parameters import READOUT, trained_parameters
-from efa_zoo.training.references import choose_references
 from efa_zoo.training.reporting import Report
 
 if TYPE_CHECKING:

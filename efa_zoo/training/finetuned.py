@@ -15,10 +15,10 @@ from efa_zoo.models.hub.cards import Card, FineTuning, write_card
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.structures.domain import Domain
 from efa_zoo.structures.elements import ATOMIC_NUMBERS, symbol
-from efa_zoo.training._finetuning_data import NewData, OldData
 from efa_zoo.training.calibration import calibration_record, fitted_calibration, save_model
+from efa_zoo.training.data.finetuning import NewData, OldData
+from efa_zoo.training.data.references import References
 from efa_zoo.training.loop import Errors
-from efa_zoo.training.references import References
 from efa_zoo.training.run import covered_domain, training_cost
 
 __all__ = ["FineTuned", "PartErrors", "check_folder", "model_name", "weights_sha256", "write_model"]

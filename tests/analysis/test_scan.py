@@ -15,7 +15,7 @@ from efa_zoo import load
 from efa_zoo.analysis.scan import Scan, draw_scans, scan
 from efa_zoo.base.errors import InputError
 from efa_zoo.cli import main
-from efa_zoo.models.checks import OutOfRangeWarning
+from efa_zoo.models.inputs.checks import OutOfRangeWarning
 from efa_zoo.models.potential import Potential
 from efa_zoo.models.prediction import Prediction
 

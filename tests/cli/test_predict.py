@@ -13,7 +13,7 @@ from toys import read_all
 
 import efa_zoo
 from efa_zoo.cli import main
-from efa_zoo.models import checks
+from efa_zoo.models.inputs import checks
 
 
 def test_an_example_is_predicted_with_all_forces(capsys: pytest.CaptureFixture[str]) -> None:

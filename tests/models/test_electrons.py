@@ -9,8 +9,8 @@ from ase.build import molecule
 
 import efa_zoo
 from efa_zoo.base.errors import InputError
-from efa_zoo.models.checks import OutOfRangeWarning
-from efa_zoo.models.electrons import open_shell
+from efa_zoo.models.inputs.checks import OutOfRangeWarning
+from efa_zoo.models.inputs.electrons import open_shell
 
 
 def named(atoms: Atoms, charge: int = 0) -> str | None:

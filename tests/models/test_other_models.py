@@ -12,8 +12,8 @@ from ase import Atoms
 import efa_zoo
 from efa_zoo.base.errors import InputError
 from efa_zoo.calculator import EFACalculator
-from efa_zoo.models.checks import check_structure
 from efa_zoo.models.hub.cards import Card
+from efa_zoo.models.inputs.checks import check_structure
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.potential import Potential
 

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from regression import small_model
 
-from efa_zoo.models.batches import plan_batches
+from efa_zoo.models.inputs.batches import plan_batches
 from efa_zoo.models.parallel.atoms import AtomSharded, atom_mesh, place_atoms
 from efa_zoo.structures.graph import Graph
 

@@ -13,9 +13,9 @@ from toys import potential, salt, salt_potential
 from efa_zoo.base.config import AttentionConfig, Coulomb, MessagePassingConfig, ModelConfig
 from efa_zoo.base.errors import ConfigError, InputError
 from efa_zoo.interop.export import export_model, load_exported
-from efa_zoo.models.checks import OutOfRangeWarning
 from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.inference import predict
+from efa_zoo.models.inputs.checks import OutOfRangeWarning
 from efa_zoo.models.potential import Potential
 from efa_zoo.structures.domain import Domain
 from efa_zoo.structures.graph import Graph

@@ -22,13 +22,13 @@ from toys import read_all
 
 import efa_zoo
 from efa_zoo.base.errors import InputError, UnknownModelError
-from efa_zoo.models import batches as batches_module
-from efa_zoo.models import checks
 from efa_zoo.models import inference as inference_module
-from efa_zoo.models.batches import plan_batches
-from efa_zoo.models.checks import OutOfRangeWarning
 from efa_zoo.models.energy import energy_and_forces
 from efa_zoo.models.inference import PredictionStream, predict
+from efa_zoo.models.inputs import batches as batches_module
+from efa_zoo.models.inputs import checks
+from efa_zoo.models.inputs.batches import plan_batches
+from efa_zoo.models.inputs.checks import OutOfRangeWarning
 from efa_zoo.models.prediction import Prediction
 from efa_zoo.structures.distances import closest, farthest
 from efa_zoo.structures.graph import Graph, Shape, stack

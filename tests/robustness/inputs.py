@@ -26,10 +26,10 @@ from efa_zoo.base.config import from_table
 from efa_zoo.base.errors import DataError
 from efa_zoo.base.files import read_record, write_record
 from efa_zoo.interop.export import _archive
-from efa_zoo.models.checks import check_structure
 from efa_zoo.models.hub.cards import Card, WeightsFile, write_results
 from efa_zoo.models.hub.digest import card_entries, require_digest
 from efa_zoo.models.hub.registry import find
+from efa_zoo.models.inputs.checks import check_structure
 from efa_zoo.models.weights import load_weights, save_weights
 from efa_zoo.structures.graph import Graph
 from robustness.judge import Case
@@ -387,7 +387,9 @@ _PROGRAM = b"a program"
 
 def _archived() -> bytes:
     path = _PLACE / "toy.zip"
-    _archive.write(path, _PROGRAM, CARD, np.dtype("float32"), ("cpu",), "exact")
+    _archive.write(
+        path, _PROGRAM, CARD, np.dtype("float32"), ("cpu",), "exact", None, calibrated=False
+    )
     return path.read_bytes()
 
 

@@ -16,8 +16,8 @@ from toys import read_all, salt, salt_potential
 
 from efa_zoo.base.errors import InputError
 from efa_zoo.calculator import EFACalculator
-from efa_zoo.models.checks import OutOfRangeWarning
 from efa_zoo.models.inference import predict
+from efa_zoo.models.inputs.checks import OutOfRangeWarning
 from efa_zoo.models.potential import Potential
 from efa_zoo.simulation import DynamicsConfig, energy_drift, read_log, relax, run_dynamics
 

@@ -14,8 +14,8 @@ from ase.calculators.calculator import Calculator
 
 import efa_zoo
 from efa_zoo.calculator import EFACalculator
-from efa_zoo.models.checks import check_structure
 from efa_zoo.models.energy import energy_and_forces
+from efa_zoo.models.inputs.checks import check_structure
 from efa_zoo.models.potential import cast
 from efa_zoo.simulation import DynamicsConfig
 from efa_zoo.simulation.compiled import CompiledEngine

@@ -17,7 +17,7 @@ from toys import calibrated, read_all
 
 import efa_zoo
 from efa_zoo.base.errors import InputError, SimulationError
-from efa_zoo.models.checks import OutOfRangeWarning
+from efa_zoo.models.inputs.checks import OutOfRangeWarning
 from efa_zoo.simulation import DynamicsConfig, DynamicsResult, energy_drift, read_log, run_dynamics
 
 NVE = DynamicsConfig(temperature=300.0, steps=25, interval=10)

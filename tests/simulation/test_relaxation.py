@@ -14,7 +14,7 @@ from toys import calibrated, read_all
 
 import efa_zoo
 from efa_zoo.base.errors import InputError, SimulationError
-from efa_zoo.models.checks import OutOfRangeWarning
+from efa_zoo.models.inputs.checks import OutOfRangeWarning
 from efa_zoo.simulation import relax
 
 

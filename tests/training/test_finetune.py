@@ -318,7 +318,7 @@ def test_another_scale_of_energy_is_fitted_and_the_old_data_moves_along(
 def test_the_scale_is_told_by_level_and_error(
     scale: dict[int, float], level: str | None, refitted: bool
 ) -> None:
-    from efa_zoo.training.references import choose_references
+    from efa_zoo.training.data.references import choose_references
 
     potential = efa_zoo.load("toy")
     new = _molecules(6, [7, 8, 1], 2, scale)

@@ -7,8 +7,8 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from efa_zoo.models.checks import OutOfRangeWarning
 from efa_zoo.models.inference import predict
+from efa_zoo.models.inputs.checks import OutOfRangeWarning
 from efa_zoo.models.potential import Potential
 from efa_zoo.models.prediction import Prediction
 from efa_zoo.structures.molecule import Molecule

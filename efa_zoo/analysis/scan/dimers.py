@@ -10,8 +10,8 @@ import scipy.optimize
 
 from efa_zoo.analysis.scan.profile import Scan
 from efa_zoo.base.errors import InputError
-from efa_zoo.models.checks import ignore_out_of_range
 from efa_zoo.models.inference import predict
+from efa_zoo.models.inputs.checks import ignore_out_of_range
 from efa_zoo.models.potential import Potential
 from efa_zoo.structures.molecule import Molecule
 

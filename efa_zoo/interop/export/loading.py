@@ -20,16 +20,17 @@ from efa_zoo.base.interrupts import forbid_fork, require_no_fork
 from efa_zoo.interop.export import _archive
 from efa_zoo.interop.export._platforms import DEVICES
 from efa_zoo.interop.export._program import in_cells, inputs
-from efa_zoo.models.checks import OutOfRange, as_out_of_range, check_structure, judge_surroundings
 from efa_zoo.models.hub.cards import Card
+from efa_zoo.models.inputs.checks import OutOfRange, as_out_of_range, check_structure
+from efa_zoo.models.inputs.reading import is_structure
+from efa_zoo.models.inputs.surroundings import judge_surroundings
 from efa_zoo.models.outputs import Outputs
 from efa_zoo.models.prediction import Prediction
-from efa_zoo.models.reading import is_structure
 from efa_zoo.structures.graph import Graph, pack
 from efa_zoo.structures.packing import padded_shape
 
 if TYPE_CHECKING:
-    from efa_zoo.models.reading import AnyStructure
+    from efa_zoo.models.inputs.reading import AnyStructure
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -21,10 +21,10 @@ from efa_zoo.interop.export import _archive
 from efa_zoo.interop.export._platforms import check_platforms
 from efa_zoo.interop.export._program import in_cells, make_program, with_evaluation
 from efa_zoo.interop.export.loading import ExportedModel, load_exported
-from efa_zoo.models.checks import as_float_dtype
 from efa_zoo.models.energy import energy_and_forces
 from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.hub.registry import load
+from efa_zoo.models.inputs.checks import as_float_dtype
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.potential import Potential, Predictor
 from efa_zoo.models.potential import cast as cast_floats

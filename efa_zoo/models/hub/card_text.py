@@ -56,6 +56,7 @@ def card_facts(card: Card) -> dict[str, str]:
         facts["elements"] = " ".join(domain.elements)
         facts["charges"] = f"{signed(domain.total_charges)} e{shells}"
         facts["distances"] = f"{domain.min_distance:g} to {domain.max_distance:g} Å"
+        facts |= _periodicity(domain)
     facts["data"] = f"{card.data.name}: {card.data.level_of_theory}"
     errors = [
         f"{split}: {text}" for split, table in card.metrics.items() if (text := _errors(table))
@@ -74,6 +75,8 @@ def card_facts(card: Card) -> dict[str, str]:
         facts["weights"] = (
             f"{card.weights.parameters:,} parameters, {card.weights.bytes / 1e6:.2g} MB"
         )
+        if card.calibration is None:
+            facts["uncertainty"] = "none, efa-zoo calibrate gives it"
     if card.fine_tuning is not None:
         facts["fine-tuned"] = (
             f"from {card.fine_tuning.base}, {card.fine_tuning.replay:.0%} of each epoch replayed"

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from efa_zoo.base.errors import ConfigError, InputError
-from efa_zoo.models.checks import check_against
 from efa_zoo.models.hub import registry
 from efa_zoo.models.hub.card_text import mean_errors
 from efa_zoo.models.hub.cards import Card
-from efa_zoo.models.reading import is_structure, read_structure
+from efa_zoo.models.inputs.checks import check_against
+from efa_zoo.models.inputs.reading import is_structure, read_structure
 
 if TYPE_CHECKING:
-    from efa_zoo.models.reading import AnyStructure
+    from efa_zoo.models.inputs.reading import AnyStructure
 
 __all__ = ["Acquaintance", "acquaintances", "others_that_know", "suggest"]
 

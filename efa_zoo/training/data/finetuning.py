@@ -16,7 +16,7 @@ from efa_zoo.models.hub.cards import Card, DataSource
 from efa_zoo.models.weights import weights_hash
 from efa_zoo.structures.elements import ATOMIC_NUMBERS, symbol
 from efa_zoo.training.data.choosing import require_places
-from efa_zoo.training.references import References
+from efa_zoo.training.data.references import References
 
 if TYPE_CHECKING:
     from data_pipelines.files.options import FileOptions
@@ -39,10 +39,12 @@ class NewData:
 
     @property
     def validation(self) -> list[Structure]:
+        """Structures to choose the best weights by."""
         return self.held_back["validation"]
 
     @property
     def structures(self) -> list[Structure]:
+        """Structures of all splits."""
         return [*self.training, *(s for split in self.held_back.values() for s in split)]
 
 

@@ -13,11 +13,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from efa_zoo.attention.reciprocal import wave_reach
 from efa_zoo.base.errors import ConfigError, InputError
-from efa_zoo.models.electrons import open_shell
 from efa_zoo.models.hub.cards import Card, Domain
-from efa_zoo.models.reading import read_structure
+from efa_zoo.models.inputs.electrons import open_shell
+from efa_zoo.models.inputs.reading import read_structure
 from efa_zoo.structures.cells import Pbc, check_cell
 from efa_zoo.structures.distances import closest, farthest
 from efa_zoo.structures.elements import ATOMIC_NUMBERS, symbol
@@ -31,10 +30,8 @@ __all__ = [
     "check_against",
     "check_structure",
     "ignore_out_of_range",
-    "judge_surroundings",
     "problems_of_electrons",
     "problems_out_of_range",
-    "unknown_surroundings",
 ]
 
 #: What happens to a structure outside what a model knows.
@@ -213,6 +210,9 @@ def _check_periodicity(pbc: object, card: Card, domain: Domain) -> str | None:
     periodic = np.broadcast_to(np.asarray(pbc), 3).tolist()
     model = card.model
     if any(periodic) and model.attention is not None and not model.emulate_attention:
+        # Imported here: it needs JAX, which refusing a molecule does not.
+        from efa_zoo.attention.reciprocal import wave_reach
+
         kernel, number = model.attention.kernel, model.attention.query_key_features
         try:
             wave_reach(kernel, (number or model.features) // 2, model.attention.tolerance, 0)
@@ -386,62 +386,6 @@ def problems_of_electrons(molecule: Molecule, card: Card) -> list[str]:
         f"multiplicity: none was given, which means 1, but the ground state of {found} has "
         f"unpaired electrons, expected one ({card.name} takes 1 for the singlet)"
     ]
-
-
-def unknown_surroundings(
-    extrapolation: np.ndarray | None, numbers: np.ndarray, card: Card, limit: float = 1.0
-) -> str | None:
-    """Tell which atom has surroundings that a model does not know.
-
-    Args:
-        extrapolation: `[atoms]`, grades of the atoms; None if the model has none.
-        numbers: `[atoms]`, atomic numbers.
-        card: of the model.
-        limit: the largest grade that is known.
-
-    Returns:
-        One sentence about the atom that is farthest from what is known, or None.
-    """
-    if extrapolation is None or np.all(extrapolation <= limit):
-        return None
-    atom = int(np.argmax(np.where(np.isnan(extrapolation), np.inf, extrapolation)))
-    others = int(np.sum(~(extrapolation <= limit))) - 1
-    more = f" (and {others} more)" if others else ""
-    return (
-        f"surroundings: those of atom {atom} ({symbol(int(numbers[atom]))}){more} are unlike all "
-        f"that {card.name} has learned from, extrapolation grade {extrapolation[atom]:.3g}, "
-        f"expected at most {limit:g}"
-    )
-
-
-def judge_surroundings(
-    extrapolation: np.ndarray | None,
-    numbers: np.ndarray,
-    card: Card,
-    out_of_range: OutOfRange,
-    *,
-    where: str = "",
-    stacklevel: int = 3,
-) -> None:
-    """Refuse a predicted structure with an atom whose surroundings a model does not know.
-
-    Args:
-        extrapolation: as for `unknown_surroundings`.
-        numbers: likewise.
-        card: likewise.
-        out_of_range: whether it raises or only warns.
-        where: begins the warning.
-        stacklevel: whose line a warning names; 3 is the caller of the caller.
-
-    Raises:
-        InputError: there is such an atom.
-    """
-    problem = unknown_surroundings(extrapolation, numbers, card)
-    if problem is None:
-        return
-    if out_of_range == "error":
-        raise InputError(problem)
-    warnings.warn(f"{where}{problem}", OutOfRangeWarning, stacklevel=stacklevel)
 
 
 def _signed(charges: Sequence[int]) -> str:

@@ -24,22 +24,24 @@ from data_pipelines.structure import Structure
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", help="where data sets lie")
+    parser.add_argument("--only", nargs="+", help="models; default: all")
     options = parser.parse_args()
-    stored: dict[str, list[dict[str, Any]]] = {}
-    for name in efa_zoo.list_models():
+    path = Path(__file__).with_name("zoo_predictions.json")
+    stored: dict[str, list[dict[str, Any]]] = json.loads(path.read_text(encoding="utf-8"))
+    for name in options.only or efa_zoo.list_models():
         model = efa_zoo.load(name)
         stored[name] = []
         for entry in inputs(model.card.data.name, options.data_dir):
             found = efa_zoo.predict(model, graph(entry), dtype="float64")
             energy, forces = round(found.energy, 9), found.forces.round(9).tolist()
             stored[name].append({**entry, "energy": energy, "forces": forces})
-    path = Path(__file__).with_name("zoo_predictions.json")
+    stored = dict(sorted(stored.items()))
     path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 
 
 def inputs(data: str, data_dir: str | None) -> list[dict[str, Any]]:
     """Structures to predict, as plain numbers."""
-    if data == "dimers":
+    if data.startswith("dimers"):
         frames: list[Any] = [ase.io.read(efa_zoo.example(name)) for name in efa_zoo.list_examples()]
         return [
             {
@@ -58,6 +60,8 @@ def inputs(data: str, data_dir: str | None) -> list[dict[str, Any]]:
     }
     if smallest.atomic_dipoles is not None:
         entry["atomic_dipoles"] = smallest.atomic_dipoles.tolist()
+    if smallest.cell is not None:
+        entry |= {"cell": smallest.cell.tolist(), "pbc": list(smallest.pbc)}
     return [entry]
 
 
@@ -67,9 +71,11 @@ def graph(entry: dict[str, Any]) -> efa_zoo.Graph:
     return efa_zoo.Graph.from_arrays(
         entry["atomic_numbers"],
         entry["positions"],
-        None,
+        6.0 if "cell" in entry else None,
         total_charge=entry["total_charge"],
         atomic_dipoles=None if dipoles is None else np.asarray(dipoles),
+        cell=entry.get("cell"),
+        pbc=entry.get("pbc"),
         dtype=np.float64,
     )
 

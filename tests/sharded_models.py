@@ -140,8 +140,10 @@ def predictions() -> dict[str, float]:
         atoms = 3 + 6 * (number % 2)
         places = 0.6 * np.arange(atoms)[:, None] + rng.normal(scale=0.1, size=(atoms, 3))
         structures.append(Graph.from_arrays([8, 1, 1] * (atoms // 3), places, 3.0))
-    one, several = (predict(model, structures, devices=devices) for devices in (1, "all"))
-    stream = list(PredictionStream(model, structures[:9], devices="all", window=4))
+    one, several = (
+        predict(model, structures, multiplicity=1, devices=devices) for devices in (1, "all")
+    )
+    stream = PredictionStream(model, structures[:9], multiplicity=1, devices="all", window=4)
     energies = [[p.energy for p in found] for found in (one, several, [*stream, *one[9:]])]
     forces = [[p.forces for p in found] for found in (one, several)]
     return {

@@ -62,7 +62,7 @@ def test_every_option_is_explained(cls: type) -> None:
 
 
 def test_every_option_is_in_the_file_with_what_is_allowed(tmp_path: Path) -> None:
-    text = new_recipe("mpnn_efa_dimers", tmp_path / "mine.toml").read_text(encoding="utf-8")
+    text = new_recipe("mpnn_efa_sn2", tmp_path / "mine.toml").read_text(encoding="utf-8")
     for cls in _TABLES:
         for field in dataclasses.fields(cls):
             pattern = rf"^(# )?{field.name} =|^# *{field.name}: |^#? ?\[.*{field.name}\]"

@@ -77,6 +77,8 @@ def card_facts(card: Card) -> dict[str, str]:
         )
         if card.calibration is None:
             facts["uncertainty"] = "none, efa-zoo calibrate gives it"
+        else:
+            facts["uncertainty"] = f"calibrated on {card.calibration.data}"
     if card.fine_tuning is not None:
         facts["fine-tuned"] = (
             f"from {card.fine_tuning.base}, {card.fine_tuning.replay:.0%} of each epoch replayed"

@@ -58,7 +58,10 @@ def plan_batches(
                 groups[best] += groups.pop(size)
     batches = []
     for size, members in sorted(groups.items()):
-        each = _molecules_at_once(-(-len(members) // devices), size.atoms)
+        share = -(-len(members) // devices)
+        each = _molecules_at_once(share, size.atoms)
+        if devices > 1:  # an empty row of the first device would be a molecule less for the last
+            each = min(each, share)
         shape = free.get(size) or size._replace(molecules=devices * each)
         batches += [
             (shape, members[start : start + shape.molecules])

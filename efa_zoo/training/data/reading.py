@@ -70,7 +70,7 @@ def read_data(
     loader: Loader,
     mesh: Mesh,
     data_dir: str | os.PathLike[str] | None,
-    wave_reach: Callable[[], float],
+    wave_reach: Callable[[], float] = lambda: 0.0,
 ) -> TrainingData:
     """Read training and validation data, and plan their batches.
 

@@ -139,5 +139,5 @@ def numbers(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, flo
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield from numbers(value, f"{path}{key}.")
-        else:
+        elif isinstance(value, int | float):  # calibration curves are lists
             yield f"{path}{key}", float(value)

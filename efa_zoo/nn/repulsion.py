@@ -58,13 +58,10 @@ def screened_repulsion(graph: Graph) -> Float[Array, " atoms"]:
         amplitude * jnp.exp(-exponent * reduced)
         for amplitude, exponent in zip(_AMPLITUDES, _EXPONENTS, strict=True)
     )
-    x, p = distance / jnp.where(inside, ends, 1), _ENVELOPE
-    envelope = (
-        1
-        - (p + 1) * (p + 2) / 2 * x**p
-        + p * (p + 2) * x ** (p + 1)
-        - p * (p + 1) / 2 * x ** (p + 2)
-    )
+    # 1 - (p + 1)(p + 2)/2 x^p + p (p + 2) x^(p + 1) - p (p + 1)/2 x^(p + 2), factored: its terms
+    # nearly cancel at bonds, which would cost float32 half its digits.
+    x = distance / jnp.where(inside, ends, 1)
+    envelope = (1 - x) ** 3 * sum((k + 1) * (k + 2) / 2 * x**k for k in range(_ENVELOPE))
     products = charges[:, None] * all_atoms(charges)[neighbors]
     energies = _COULOMB * products / distance * screening * envelope
     return 0.5 * jnp.sum(jnp.where(inside, energies, 0), axis=-1)

@@ -98,8 +98,8 @@ def _layer_outputs(network: EnergyModel, atoms: Atoms) -> list[jax.Array]:
     outputs: list[jax.Array] = []
     call = EuclideanFastAttention.__call__
 
-    def record(layer: EuclideanFastAttention, *arguments: Any) -> Any:
-        outputs.append(call(layer, *arguments))
+    def record(layer: EuclideanFastAttention, *arguments: Any, **options: Any) -> Any:
+        outputs.append(call(layer, *arguments, **options))
         return outputs[-1]
 
     @eqx.filter_jit

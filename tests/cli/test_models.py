@@ -29,7 +29,7 @@ def test_a_card_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     out = succeed(capsys, "card", "mpnn_efa_dimers")
     assert out == f"{card}\n"
     assert out.count("\n") <= 15
-    assert "test: 15.4 meV, 27.3 meV/Å" in out
+    assert "test: 11.9 meV, 30 meV/Å" in out
     everything = succeed(capsys, "card", "mpnn_efa_dimers", "--all")
     assert everything == f"{card.in_full()}\n"
     assert "cutoff_function" in everything

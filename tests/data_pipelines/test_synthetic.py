@@ -123,7 +123,7 @@ def test_only_the_ends_of_a_chain_interact_and_neighbours_see_no_further(place: 
         assert s.energy == energy == charges[0] * charges[-1] / s.separation
         np.testing.assert_array_equal(s.forces, forces)
         signs[np.sign(s.energy)] += 1
-        neighbors, mask = neighbor_matrix(s.positions, CUTOFF)
+        neighbors, mask, _ = neighbor_matrix(s.positions, CUTOFF)
         chain = [{i - 1, i + 1} & set(range(k + 2)) for i in range(k + 2)]
         assert [set(n[m].tolist()) for n, m in zip(neighbors, mask, strict=True)] == chain
     assert min(signs.values()) > 3

@@ -56,7 +56,8 @@ REFUSED = {
     "a molecule where elements are placeholders": (
         "mpnn_efa_two_atoms",
         Atoms("OH2", positions=[[0, 0, 0], [1, 0, 0], [0, 1, 0]]),
-        "elements: got O, but mpnn_efa_two_atoms knows only H, He",
+        "elements: got O, but mpnn_efa_two_atoms knows only H, He (known to mpnn_efa_dimers, "
+        "mpnn_dimers; see efa-zoo list)",
     ),
     "no charge for a model of anions": (
         "mpnn_efa_sn2",

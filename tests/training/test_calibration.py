@@ -100,7 +100,7 @@ def test_the_command_takes_a_file(home: Path, capsys: pytest.CaptureFixture[str]
     write_extxyz(home / "waters.extxyz", waters(600, 4))
     assert main(["calibrate", "toy", "--data", "waters.extxyz", "--charge", "0"]) == 0
     said = capsys.readouterr()
-    assert "Uncertainty calibrated on" in said.out
+    assert "calibrated on waters.extxyz" in said.out
     assert "calibrated on 480 structures of training" in said.err
     card = efa_zoo.card("toy")
     assert card.calibration is not None and card.calibration.data == "waters.extxyz"

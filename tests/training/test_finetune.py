@@ -231,7 +231,7 @@ def test_the_card_says_what_the_model_was_made_of(
     }
     assert card.cost["steps"] == 60
     assert "Fine-tuned on 16 structures of new.extxyz." in card.limits
-    text = str(card)
+    text = card.in_full()
     assert "Fine-tuning" in text
     assert "base_sha256" in text
 

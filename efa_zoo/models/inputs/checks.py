@@ -139,6 +139,8 @@ def check_structure(
             stacklevel=stacklevel + 1,
         )
     except InputError as error:
+        if str(error).startswith("atomic_dipoles"):  # an input of few models, no matter of which
+            raise
         from efa_zoo.models.hub.choosing import others_that_know  # which checks by this module
 
         others = others_that_know(structure, card, charge, multiplicity)

@@ -48,9 +48,6 @@ _TRIPLETS: dict[tuple[str, ...], int] = {
 #: Even numbers of electrons of single atoms and ions whose ground state is a singlet.
 _CLOSED = frozenset({0, 2, 4, 10, 12, 18, 20, 30, 36, 38, 46, 48, 54, 56, 70, 80, 86, 88})
 
-#: Neutral atoms that are open shells, as parts of a structure; ions of others are closed.
-_OPEN_ATOMS = frozenset({"B", "C", "N", "O", "Al", "Si", "P", "S", "Ge", "As", "Se"})
-
 #: Covalent radii in Å (B. Cordero et al., Dalton Trans. 2832 (2008)) of the elements above.
 _RADII = {
     "H": 0.31, "B": 0.84, "C": 0.76, "N": 0.71, "O": 0.66, "F": 0.57, "Al": 1.21, "Si": 1.11,
@@ -70,43 +67,28 @@ def open_shell(
     Args:
         numbers: atomic numbers.
         positions: in Å.
-        charge: total charge in units of e. Of a structure of several molecules only neutral ones
-            are recognised.
+        charge: total charge in units of e.
 
     Returns:
-        A formula such as "O2" or "C", or None.
+        A formula such as "O2" or "C", or None. Parts of a structure are not looked at: in one that
+        comes apart or reacts they are none with electrons of their own.
     """
     symbols = [symbol(int(number)) for number in numbers]
-    parts = _molecules(symbols, positions)
-    if len(parts) == 1:
-        names = tuple(sorted(symbols))
-        electrons = int(numbers.sum()) - charge
-        if len(symbols) == 1:
-            return None if electrons % 2 or electrons in _CLOSED else symbols[0]
-        return _formula(names) if _TRIPLETS.get(names) == charge else None
-    for part in parts:
-        names = tuple(sorted(symbols[i] for i in part))
-        alone = len(names) == 1 and charge == 0 and names[0] in _OPEN_ATOMS
-        if alone or _TRIPLETS.get(names) == 0:
-            return _formula(names)
-    return None
+    electrons = int(numbers.sum()) - charge
+    if len(symbols) == 1:
+        return None if electrons % 2 or electrons in _CLOSED else symbols[0]
+    names = tuple(sorted(symbols))
+    if _TRIPLETS.get(names) != charge or not _is_one_molecule(symbols, positions):
+        return None
+    return _formula(names)
 
 
-def _molecules(symbols: list[str], positions: np.ndarray) -> list[list[int]]:
-    """Atoms of each molecule."""
+def _is_one_molecule(symbols: list[str], positions: np.ndarray) -> bool:
+    """Whether every atom of two or three is bonded to another one."""
     radii = np.asarray([_RADII.get(name, _OTHER_RADIUS) for name in symbols])
     vectors = positions[:, None] - positions
     bonded = np.sqrt((vectors**2).sum(axis=-1)) < _BONDED * (radii[:, None] + radii)
-    left, found = set(range(len(symbols))), []
-    while left:
-        part, edge = set[int](), {min(left)}
-        while edge:
-            part |= edge
-            reached = {int(i) for i in np.flatnonzero(bonded[sorted(edge)].any(axis=0))}
-            edge = reached - part
-        found.append(sorted(part))
-        left -= part
-    return found
+    return bool((bonded.sum(axis=1) > 1).all())  # each is near itself
 
 
 def _formula(names: tuple[str, ...]) -> str:

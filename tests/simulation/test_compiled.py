@@ -162,7 +162,7 @@ def test_the_thermostat_brings_its_temperature(model: efa_zoo.Potential) -> None
     config = DynamicsConfig(
         ensemble="nvt", temperature=300.0, timestep=20.0, friction=0.1, max_temperature=1e5
     )
-    atom = Atoms("O", positions=np.zeros((1, 3)), info={"charge": 0})
+    atom = Atoms("O", positions=np.zeros((1, 3)), info={"charge": 0, "spin": 1})
     engine = make_engine(model, atom, config)
     momenta = []
     for _ in range(1500):

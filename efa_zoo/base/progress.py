@@ -101,8 +101,11 @@ class Pace:
             initial: how much of it was done before.
             every: seconds between two lines.
         """
-        self.what, self.total, self.unit, self.logger = what, total, unit, logger
-        self.every = every
+        self.what: str = what
+        self.total: int = total
+        self.unit: str = unit
+        self.logger: logging.Logger = logger
+        self.every: float = every
         self._started = self._spoken = time.monotonic()
         self._initial, self._idle = initial, 0.0
 

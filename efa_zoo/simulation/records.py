@@ -105,7 +105,7 @@ class Records:
             trajectory: file of the frames.
             cells: whether three directions are periodic, so that volume and pressure are logged.
         """
-        self.columns = _COLUMNS + _CELL_COLUMNS if cells else _COLUMNS
+        self.columns: tuple[str, ...] = _COLUMNS + _CELL_COLUMNS if cells else _COLUMNS
         self.trajectory = trajectory
         self.log: Path = trajectory.with_suffix(".csv")
         self.checkpoint: Path = trajectory.with_suffix(".restart.json")

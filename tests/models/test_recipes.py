@@ -53,6 +53,16 @@ def test_the_new_recipe_is_that_of_the_model_without_its_results(tmp_path: Path,
     assert not card.cost
 
 
+def test_other_data_need_no_labels_of_charges(tmp_path: Path) -> None:
+    path = new_recipe("mpnn_efa_dimers", tmp_path / "mine.toml", data="structures/mine")
+    card = Card.from_toml(path)
+    assert card.training is not None
+    assert card.training.charge_weight == card.training.dipole_weight == 0
+    assert not card.model.atomic_charges
+    assert not card.model.atomic_dipoles
+    assert card.model.repulsion
+
+
 @pytest.mark.parametrize("cls", _TABLES, ids=lambda cls: cls.__name__)
 def test_every_option_is_explained(cls: type) -> None:
     explained = _explanations(cls)

@@ -89,7 +89,7 @@ def prepare_recipe(
         raise ConfigError(f"{path}: expected a name that ends in .toml")
     if path.exists() and not overwrite:
         raise ConfigError(f"{path}: is there already, expected another name or --overwrite")
-    training = card.training or TrainingConfig()
+    model, training = card.model, card.training or TrainingConfig()
     if data is None or data == card.data.name:
         if level_of_theory is not None:
             raise ConfigError(
@@ -99,12 +99,16 @@ def prepare_recipe(
         source = card.data
     else:
         source = _source(data, level_of_theory, data_dir)
-        # Files do not say which structures are isolated molecules.
-        training = dataclasses.replace(training, isolated_share=0.0)
+        # Other data do not say which structures are isolated molecules, and need not have labels of
+        # charges and stress; outputs that nothing teaches would be wrong without a word.
+        training = dataclasses.replace(
+            training, isolated_share=0.0, charge_weight=0.0, dipole_weight=0.0, stress_weight=0.0
+        )
+        model = dataclasses.replace(model, atomic_charges=False, atomic_dipoles=False)
     recipe = Card(
         name=path.stem,
         description=f"The recipe of {card.name}, trained on {source.name}.",
-        model=card.model,
+        model=model,
         data=source,
         training=training,
     )

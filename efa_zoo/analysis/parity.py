@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from ase import Atoms
     from matplotlib.axes import Axes
 
+    from efa_zoo.models.hub.cards import Card
     from efa_zoo.models.inputs.checks import OutOfRange
     from efa_zoo.models.potential import Potential
     from efa_zoo.models.prediction import Prediction
 
-__all__ = ["Parity", "draw_parity", "parity_of_split", "parity_of_structures"]
+__all__ = ["Parity", "draw_parity", "parity_of", "parity_of_split", "parity_of_structures"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,7 +139,7 @@ def parity_of_structures(
     potential = load(model)
     predictions = predict(potential, structures, charge=charge, out_of_range=out_of_range)
     numbers = [atoms.get_atomic_numbers() for atoms in structures]
-    return _parity(potential, numbers, labels, predictions, source)
+    return parity_of(potential.card, numbers, labels, predictions, source)
 
 
 def parity_of_split(
@@ -170,28 +171,40 @@ def parity_of_split(
     numbers = [s.atomic_numbers for s in structures]
     labels = [(float(s.energy), s.forces) for s in structures]
     predictions = predict_structures(potential, structures)
-    return _parity(potential, numbers, labels, predictions, f"{data}, {split} split")
+    return parity_of(potential.card, numbers, labels, predictions, f"{data}, {split} split")
 
 
-def _parity(
-    potential: Potential,
+def parity_of(
+    card: Card,
     numbers: Sequence[np.ndarray],
     labels: Sequence[tuple[float, np.ndarray | None]],
     predictions: Sequence[Prediction],
     source: str,
 ) -> Parity:
+    """Put predictions beside labels.
+
+    Args:
+        card: of the model.
+        numbers: `[atoms]`, atomic numbers of each structure.
+        labels: energy in eV, and forces in eV/Å or None, of each.
+        predictions: of each.
+        source: what the structures are.
+
+    Returns:
+        Labels and predictions.
+    """
     energies, forces = [], [np.zeros((0, 2))]
     sigmas: list[np.ndarray] = []
     calibrated = all(found.force_uncertainty is not None for found in predictions)
     for z, (energy, label), found in zip(numbers, labels, predictions, strict=True):
-        references = potential.card.energies_of_elements(z).sum()
+        references = card.energies_of_elements(z).sum()
         energies.append(np.asarray([energy, found.energy]) - references)
         if label is not None:
             forces.append(np.stack([np.ravel(label), found.forces.ravel()], axis=1))
             if found.force_uncertainty is not None:
                 sigmas.append(np.repeat(found.force_uncertainty, 3))
     return Parity(
-        name=potential.card.name,
+        name=card.name,
         source=source,
         energies=np.asarray(energies),
         forces=np.concatenate(forces),

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial.distance import pdist, squareform
 
 from efa_zoo.analysis.learning_curves import TrainingLog, draw_learning_curves
-from efa_zoo.analysis.parity import Parity, draw_parity
+from efa_zoo.analysis.parity import draw_parity, parity_of
 from efa_zoo.structures.elements import symbol
 
 if TYPE_CHECKING:
@@ -50,17 +50,12 @@ def parity_picture(part: Part, card: Card) -> str:
     Returns:
         The picture as a data URI.
     """
-    pairs = list(zip(part.structures, part.predictions, strict=True))
-    zeros = [float(card.energies_of_elements(s.atomic_numbers).sum()) for s, _ in pairs]
-    parity = Parity(
-        name=card.name,
-        source=part.name,
-        energies=np.asarray(
-            [[s.energy - z, p.energy - z] for (s, p), z in zip(pairs, zeros, strict=True)]
-        ),
-        forces=np.concatenate(
-            [np.stack([s.forces.ravel(), p.forces.ravel()], axis=1) for s, p in pairs]
-        ),
+    parity = parity_of(
+        card,
+        [s.atomic_numbers for s in part.structures],
+        [(s.energy, s.forces) for s in part.structures],
+        part.predictions,
+        part.name,
     )
     return _embedded(lambda path: draw_parity(parity, path))
 

@@ -17,7 +17,7 @@ from efa_zoo.analysis.evaluation.structures import find_structures
 from efa_zoo.analysis.learning_curves import TrainingLog, read_log
 from efa_zoo.base.errors import DataError
 from efa_zoo.base.files import read_record
-from efa_zoo.models.hub.registry import find, load
+from efa_zoo.models.hub.registry import find, is_unfinished, load
 from efa_zoo.models.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def find_out(
         The findings.
     """
     folder = Path(model)
-    if _is_unfinished(folder):
+    if is_unfinished(folder):
         record = read_record(folder / "checkpoint.json")
         log = read_log(folder)
         return Findings(
@@ -133,10 +133,6 @@ def find_out(
             Part(name=name, structures=chosen, predictions=predict_structures(potential, chosen))
         )
     return dataclasses.replace(found, parts=parts, speed=_speed(potential, parts))
-
-
-def _is_unfinished(folder: Path) -> bool:
-    return (folder / "checkpoint.json").exists() and not list(folder.glob("*.toml"))
 
 
 def _speed(potential: Potential, parts: Sequence[Part]) -> float:

@@ -19,6 +19,7 @@ from efa_zoo.cli._common import (
     print_,
     require_data,
 )
+from efa_zoo.models.hub.registry import is_unfinished
 
 _logger = logging.getLogger(__name__)
 
@@ -52,8 +53,7 @@ def run(
       efa-zoo report mpnn_efa_dimers --data md.extxyz --energy-key REF_energy --charge 0
     """
     folder = Path(name)
-    unfinished = (folder / "checkpoint.json").exists() and not list(folder.glob("*.toml"))
-    title = folder.resolve().name if unfinished else efa_zoo.card(name).name
+    title = folder.resolve().name if is_unfinished(folder) else efa_zoo.card(name).name
     usual = folder / "report.html" if folder.is_dir() else f"report_{title}.html"
     path = output_file(out or str(usual), (".html",))
     if data is not None:

@@ -111,9 +111,9 @@ def mean_errors(card: Card) -> tuple[float, float]:
     return math.inf, math.inf
 
 
-def signed(charges: Sequence[int]) -> str:
+def signed(charges: Sequence[int], between: str = " ") -> str:
     """Write charges with their signs, such as `-1 0 +1`."""
-    return " ".join(f"{charge:+d}" if charge else "0" for charge in charges)
+    return between.join(f"{charge:+d}" if charge else "0" for charge in charges)
 
 
 def _whole(table: object) -> dict[str, float]:

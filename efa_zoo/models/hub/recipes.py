@@ -41,6 +41,8 @@ def new_recipe(
 ) -> Path:
     """Write a zoo file of one's own, with the architecture and training recipe of a model.
 
+    With other data than the model's, charges and dipoles are no outputs: see `atomic_charges`.
+
     Args:
         base: the model, as `efa_zoo.load` takes it; it need not be trained.
         path: the file to write, `<name>.toml`.

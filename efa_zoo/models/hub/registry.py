@@ -29,6 +29,7 @@ __all__ = [
     "card",
     "example",
     "find",
+    "is_unfinished",
     "list_cards",
     "list_examples",
     "list_models",
@@ -123,7 +124,7 @@ def find(name_or_path: str | os.PathLike[str]) -> ModelFiles:
         inside = sorted(path.glob("*.toml"))
         if len(inside) != 1:
             found = ", ".join(file.name for file in inside) or "none"
-            hint = " (an unfinished run, --resume goes on)" if _unfinished(path) else ""
+            hint = " (an unfinished run, --resume goes on)" if is_unfinished(path) else ""
             raise ConfigError(f"{path}: found {found}, expected one zoo file (*.toml){hint}")
         path = inside[0]
         is_file = True
@@ -139,8 +140,9 @@ def find(name_or_path: str | os.PathLike[str]) -> ModelFiles:
     raise UnknownModelError(f"no model {shown!r} in the zoo, and no such folder ({hint})")
 
 
-def _unfinished(folder: Path) -> bool:
-    return (folder / "checkpoint.json").exists()
+def is_unfinished(folder: Path) -> bool:
+    """Whether a folder holds a training run without a model yet."""
+    return (folder / "checkpoint.json").exists() and not list(folder.glob("*.toml"))
 
 
 def card(name_or_path: str | os.PathLike[str]) -> Card:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal, TypeAlias
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from efa_zoo.base.errors import ConfigError, InputError
+from efa_zoo.models.hub.card_text import signed
 from efa_zoo.models.hub.cards import Card, Domain
 from efa_zoo.models.inputs.electrons import open_shell
 from efa_zoo.models.inputs.reading import read_structure
@@ -40,14 +41,15 @@ OutOfRange: TypeAlias = Literal["error", "warn"]
 #: Atoms closer than this (Å) are the same atom given twice, whatever a model knows.
 _SAME_PLACE = 0.1
 
-#: Atoms of the largest structure in which molecules with unpaired electrons are looked for.
-_MOST_ATOMS = 256
-
 _logger = logging.getLogger(__name__)
 
 
 class OutOfRangeWarning(UserWarning):
     """A prediction was made for a structure outside what the model knows."""
+
+
+class _Unknown(InputError):
+    """A structure is what one model does not know, and another one may."""
 
 
 @contextmanager
@@ -138,9 +140,7 @@ def check_structure(
             where=where,
             stacklevel=stacklevel + 1,
         )
-    except InputError as error:
-        if str(error).startswith("atomic_dipoles"):  # an input of few models, no matter of which
-            raise
+    except _Unknown as error:
         from efa_zoo.models.hub.choosing import others_that_know  # which checks by this module
 
         others = others_that_know(structure, card, charge, multiplicity)
@@ -164,7 +164,7 @@ def check_against(
     given = read_structure(structure, charge)
     problem = _check_periodicity(given.pbc, card, domain)
     if problem is not None and out_of_range == "error":
-        raise InputError(problem)
+        raise _Unknown(problem)
     cell, pbc = check_cell(given.cell, given.pbc)
     _check_geometry(given.numbers, given.positions, cell, pbc)
     _check_elements(given.numbers, card, domain)
@@ -194,7 +194,7 @@ def check_against(
             hint = _charge_hint(int(given.numbers.sum()), domain)
             problem = f"{problem}; none was given, which means 0{hint}"
         if out_of_range == "error":
-            raise InputError(problem)
+            raise _Unknown(problem)
         warnings.warn(f"{where}{problem}", OutOfRangeWarning, stacklevel=stacklevel)
     if given.charge is None:
         _say_neutral(card.name)
@@ -219,12 +219,12 @@ def _check_periodicity(pbc: object, card: Card, domain: Domain) -> str | None:
         try:
             wave_reach(kernel, (number or model.features) // 2, model.attention.tolerance, 0)
         except ConfigError as error:
-            raise InputError(
+            raise _Unknown(
                 f"pbc: got {periodic}, expected a molecule without periodicity, because "
                 f"{card.name} cannot attend in a cell ({error}){_BOX}"
             ) from error
         if not all(periodic):
-            raise InputError(
+            raise _Unknown(
                 f"pbc: got {periodic}, expected three periodic directions or none, because "
                 f"{card.name} has attention, whose sums over images are known for these only"
             )
@@ -265,7 +265,7 @@ def _check_elements(numbers: np.ndarray, card: Card, domain: Domain) -> None:
     known = [ATOMIC_NUMBERS[element] for element in domain.elements]
     unknown = [symbol(int(number)) for number in np.unique(numbers) if number not in known]
     if unknown:
-        raise InputError(
+        raise _Unknown(
             f"elements: got {', '.join(unknown)}, but {card.name} knows only "
             f"{', '.join(domain.elements)}"
         )
@@ -309,8 +309,9 @@ def _charge_hint(protons: int, domain: Domain) -> str:
     if not fitting:
         return ""
     return (
-        f" (for one of {_signed(fitting)}: atoms.info['charge'], in a file charge={fitting[-1]} in "
-        "the extxyz header, in Python charge=, on the command line --charge)"
+        f" (for one of {signed(fitting, ', ')}: atoms.info['charge'], in a file "
+        f"charge={fitting[-1]} in the extxyz header, in Python charge=, on the command line "
+        "--charge)"
     )
 
 
@@ -337,13 +338,13 @@ def problems_out_of_range(molecule: Molecule, card: Card) -> list[str]:
     problems = [] if problem is None else [problem]
     if charge not in domain.total_charges:
         problems.append(
-            f"charge: got {_signed([charge])}, but {card.name} knows only "
-            f"{_signed(domain.total_charges)}"
+            f"charge: got {signed([charge])}, but {card.name} knows only "
+            f"{signed(domain.total_charges, ', ')}"
         )
     electrons = int(numbers.sum()) - charge
     if domain.closed_shell and electrons % 2:
         problems.append(
-            f"charge: {_signed([charge])} leaves {electrons} electrons, an odd number, but "
+            f"charge: {signed([charge])} leaves {electrons} electrons, an odd number, but "
             f"{card.name} knows closed shells only"
         )
     lowest = _lowest_multiplicity(numbers, charge)
@@ -378,8 +379,6 @@ def problems_of_electrons(molecule: Molecule, card: Card) -> list[str]:
     Returns:
         A sentence, or none.
     """
-    if len(molecule.numbers) > _MOST_ATOMS:
-        return []
     found = open_shell(molecule.numbers, molecule.positions, molecule.charge)
     electrons = int(molecule.numbers.sum()) - molecule.charge
     if found is None or electrons % 2:
@@ -388,7 +387,3 @@ def problems_of_electrons(molecule: Molecule, card: Card) -> list[str]:
         f"multiplicity: none was given, which means 1, but the ground state of {found} has "
         f"unpaired electrons, expected one ({card.name} takes 1 for the singlet)"
     ]
-
-
-def _signed(charges: Sequence[int]) -> str:
-    return ", ".join(f"{charge:+d}" if charge else "0" for charge in charges)

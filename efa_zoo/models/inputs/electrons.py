@@ -45,6 +45,8 @@ _TRIPLETS: dict[tuple[str, ...], int] = {
     ("N", "O"): -1,
 }
 
+_LARGEST = max(map(len, _TRIPLETS))
+
 #: Even numbers of electrons of single atoms and ions whose ground state is a singlet.
 _CLOSED = frozenset({0, 2, 4, 10, 12, 18, 20, 30, 36, 38, 46, 48, 54, 56, 70, 80, 86, 88})
 
@@ -73,6 +75,8 @@ def open_shell(
         A formula such as "O2" or "C", or None. Parts of a structure are not looked at: in one that
         comes apart or reacts they are none with electrons of their own.
     """
+    if len(numbers) > _LARGEST:
+        return None
     symbols = [symbol(int(number)) for number in numbers]
     electrons = int(numbers.sum()) - charge
     if len(symbols) == 1:

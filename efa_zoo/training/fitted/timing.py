@@ -72,7 +72,8 @@ def time_steps(
     from data_pipelines.batches.neighborhoods import Neighborhoods
     from data_pipelines.labels.energies import fit_reference_energies
 
-    neighborhoods = Neighborhoods(network.config.message_passing.cutoff)
+    cutoff = network.config.message_passing.cutoff
+    neighborhoods = Neighborhoods(cutoff, lambda: network.wave_reach)
     everything = [*training, *validation]
     buckets = choose_buckets(everything, neighborhoods, config.batch_size, max_buckets)
     spin = network.config.spin_embedding

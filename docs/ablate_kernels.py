@@ -30,7 +30,8 @@ from efa_zoo import (
 )
 from efa_zoo.analysis.evaluation import evaluate
 from efa_zoo.base.config import KernelConfig, TrainingConfig
-from efa_zoo.models.hub.cards import Card, DataSource, write_card
+from efa_zoo.models.hub.cards import Card, write_card
+from efa_zoo.models.hub.records import DataSource
 from efa_zoo.training import train
 
 RESULTS = Path(__file__).parent / "kernels.json"

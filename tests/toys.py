@@ -15,7 +15,8 @@ from ase.build import bulk
 from ase.io import read
 
 from efa_zoo.base.config import AttentionConfig, Coulomb, MessagePassingConfig, ModelConfig
-from efa_zoo.models.hub.cards import Card, DataSource, WeightsFile, write_results
+from efa_zoo.models.hub.cards import Card, write_results
+from efa_zoo.models.hub.records import DataSource, WeightsFile
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.potential import Potential
 from efa_zoo.models.uncertainty.fitting import Features, fit_calibration

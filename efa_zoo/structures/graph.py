@@ -343,18 +343,8 @@ def check_graph(graph: Graph) -> None:
         if (given is not None) != any(graph.pbc):
             came = "None" if given is None else "an array"
             raise InputError(f"{name}: got {came} although pbc is {list(graph.pbc)}")
-    _check_leaves(
-        graph.atomic_numbers,
-        graph.positions,
-        graph.neighbors,
-        graph.neighbor_mask,
-        graph.total_charge,
-        graph.atomic_dipoles,
-        graph.unpaired_electrons,
-        graph.cell,
-        graph.shifts,
-        graph.waves,
-    )
+    leaves = [f.name for f in dataclasses.fields(graph) if not f.metadata.get("static")]
+    _check_leaves(**{name: getattr(graph, name) for name in leaves})
 
 
 @contract

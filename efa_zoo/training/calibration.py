@@ -15,7 +15,8 @@ import numpy as np
 from efa_zoo.analysis.evaluation import evaluate
 from efa_zoo.base.errors import DataError
 from efa_zoo.models.energy import batch_energy_and_forces
-from efa_zoo.models.hub.cards import CalibrationRecord, Card, WeightsFile, write_results
+from efa_zoo.models.hub.cards import Card, write_results
+from efa_zoo.models.hub.records import CalibrationRecord, WeightsFile
 from efa_zoo.models.hub.registry import find, load
 from efa_zoo.models.inputs.batches import plan_batches
 from efa_zoo.models.mpnn import EnergyModel

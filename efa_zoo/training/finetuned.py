@@ -11,7 +11,8 @@ from efa_zoo.analysis.evaluation import HELD_BACK_FILE
 from efa_zoo.base.config import TrainingConfig
 from efa_zoo.base.contracts import JSON
 from efa_zoo.base.errors import ConfigError, TrainingError
-from efa_zoo.models.hub.cards import Card, FineTuning, write_card
+from efa_zoo.models.hub.cards import Card, write_card
+from efa_zoo.models.hub.records import FineTuning
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.structures.domain import Domain
 from efa_zoo.structures.elements import ATOMIC_NUMBERS, symbol

@@ -58,9 +58,10 @@ def test_labels_fall_off_as_charges_and_dipoles_do(kind: int, power: float) -> N
 def test_attention_gets_two_charges_right_at_every_distance() -> None:
     found = judged("mpnn_efa_dimers")
     assert set(found.interactions) == set(CHARGES)
-    for row in found.interactions["two charged"].values():
+    for where, row in found.interactions["two charged"].items():
         assert row["wrong_sign"] == 0
-        assert row["ratio"] < 0.1  # two ammonium ions beyond 13 Å; 0.03 at most elsewhere
+        # Two ammonium ions are wrong from 13 Å on, where the data end.
+        assert row["ratio"] < (0.1 if where == "11 to 15 Å" else 0.03)
     tail = found.tails["two charged"]
     assert tail["changes_sign"] == 0
     assert tail["model"] == pytest.approx(tail["label"], abs=0.2)

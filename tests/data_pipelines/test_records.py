@@ -24,7 +24,8 @@ from data_pipelines.datasets import open_split
 from data_pipelines.labels.energies import fit_reference_energies
 from efa_zoo.base.config import MessagePassingConfig, ModelConfig, TrainingConfig
 from efa_zoo.base.errors import DataError
-from efa_zoo.models.hub.cards import Card, DataSource
+from efa_zoo.models.hub.cards import Card
+from efa_zoo.models.hub.records import DataSource
 from efa_zoo.models.parallel.devices import device_mesh
 from efa_zoo.training import Batch
 from efa_zoo.training.data.reading import TrainingData, read_data

@@ -12,7 +12,8 @@ from toys import TOY_DOMAIN, TOY_REFERENCES, make_recipe
 
 from efa_zoo.base.config import Coulomb, Waves, WindowedWaves
 from efa_zoo.base.errors import ConfigError
-from efa_zoo.models.hub.cards import Card, WeightsFile, write_results
+from efa_zoo.models.hub.cards import Card, write_results
+from efa_zoo.models.hub.records import WeightsFile
 from efa_zoo.structures.domain import Domain
 
 

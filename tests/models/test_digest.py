@@ -14,8 +14,9 @@ import efa_zoo
 from efa_zoo.base.config import ModelConfig
 from efa_zoo.base.errors import WeightsError
 from efa_zoo.cli import main
-from efa_zoo.models.hub.cards import Card, DataSource, WeightsFile, write_results
+from efa_zoo.models.hub.cards import Card, write_results
 from efa_zoo.models.hub.digest import altered, card_entries, digest_of, marks_of, sealed
+from efa_zoo.models.hub.records import DataSource, WeightsFile
 from efa_zoo.models.hub.registry import list_cards
 from efa_zoo.structures.domain import Domain
 

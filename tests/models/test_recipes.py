@@ -25,8 +25,9 @@ from efa_zoo.base.config import (
 )
 from efa_zoo.base.errors import ConfigError, DataError, UnknownModelError
 from efa_zoo.cli import main
-from efa_zoo.models.hub.cards import Card, DataSource
+from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.hub.recipes import _explanations, new_recipe
+from efa_zoo.models.hub.records import DataSource
 
 _TABLES = [
     AttentionConfig,

@@ -17,7 +17,8 @@ from toys import calibrated, make_model
 import efa_zoo
 from efa_zoo.base.errors import DataError, InputError, WeightsError
 from efa_zoo.calculator import EFACalculator
-from efa_zoo.models.hub.cards import CalibrationRecord, WeightsFile, write_results
+from efa_zoo.models.hub.cards import write_results
+from efa_zoo.models.hub.records import CalibrationRecord, WeightsFile
 from efa_zoo.models.inference import PredictionStream
 from efa_zoo.models.inputs.checks import OutOfRangeWarning
 from efa_zoo.models.outputs import Outputs

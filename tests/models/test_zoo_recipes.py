@@ -48,7 +48,9 @@ def test_local_siblings_differ_in_attention_only_and_not_in_size(name: str) -> N
     assert local.model.message_passing == attentive.model.message_passing
     assert local.model.dipole_embedding == attentive.model.dipole_embedding
     assert local.data == attentive.data
-    assert parameters(name) == pytest.approx(parameters(other), rel=0.08)
+    # That of the dimers is 7% smaller: two residual perceptrons come nearest to the attention.
+    rel = 0.08 if name == "mpnn_dimers" else 0.02
+    assert parameters(name) == pytest.approx(parameters(other), rel=rel)
 
 
 def test_attention_without_directions_is_of_equal_size_too() -> None:

@@ -26,8 +26,9 @@ from efa_zoo.base.config import from_table
 from efa_zoo.base.errors import DataError
 from efa_zoo.base.files import read_record, write_record
 from efa_zoo.interop.export import _archive
-from efa_zoo.models.hub.cards import Card, WeightsFile, write_results
+from efa_zoo.models.hub.cards import Card, write_results
 from efa_zoo.models.hub.digest import card_entries, require_digest
+from efa_zoo.models.hub.records import WeightsFile
 from efa_zoo.models.hub.registry import find
 from efa_zoo.models.inputs.checks import check_structure
 from efa_zoo.models.weights import load_weights, save_weights

@@ -22,7 +22,8 @@ from efa_zoo.base.config import TrainingConfig, to_table
 from efa_zoo.base.docstrings import explained_fields
 from efa_zoo.base.errors import ConfigError, DataError
 from efa_zoo.base.files import write_atomically
-from efa_zoo.models.hub.cards import Card, DataSource
+from efa_zoo.models.hub.cards import Card
+from efa_zoo.models.hub.records import DataSource
 from efa_zoo.models.hub.registry import find
 
 __all__ = ["new_recipe", "prepare_recipe", "write_recipe"]

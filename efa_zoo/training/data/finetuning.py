@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from efa_zoo.base.errors import DataError
-from efa_zoo.models.hub.cards import Card, DataSource
+from efa_zoo.models.hub.cards import Card
+from efa_zoo.models.hub.records import DataSource
 from efa_zoo.models.weights import weights_hash
 from efa_zoo.structures.elements import ATOMIC_NUMBERS, symbol
 from efa_zoo.training.data.choosing import require_places

@@ -33,7 +33,7 @@ _logger = logging.getLogger(__name__)
 Loader: TypeAlias = Literal["numpy", "tensorflow", "grain"]
 
 #: Shapes that batches are padded to; each is compiled once.
-MAX_BUCKETS = 4
+MAX_BUCKETS = 6
 
 #: Structures on disk that stand for all of them where a pass over all would cost too much.
 _SAMPLE = 20_000

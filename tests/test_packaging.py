@@ -86,11 +86,11 @@ def test_the_wheel_ships_the_library_and_its_data_and_nothing_else(wheel: Path) 
     places = {name.partition("/")[0] for name in names}
     assert places == {"efa_zoo", "data_pipelines", f"efa_zoo-{efa_zoo.__version__}.dist-info"}
     assert not [name for name in names if name.endswith((".tmp", ".pyc"))]
-    for folder, ending in (("zoo", ".toml"), ("pretrained", ".safetensors")):
+    for folder, endings in (("zoo", (".toml",)), ("pretrained", (".safetensors", ".replay.npz"))):
         shipped = {name for name in names if name.startswith(f"efa_zoo/_data/{folder}/")}
-        assert all(name.endswith(ending) for name in shipped)
-        ours = {f"efa_zoo/_data/{folder}/{p.name}" for p in (CHECKOUT / folder).glob(f"*{ending}")}
-        assert ours <= shipped
+        assert all(name.endswith(endings) for name in shipped)
+        ours = [p.name for end in endings for p in (CHECKOUT / folder).glob(f"*{end}")]
+        assert {f"efa_zoo/_data/{folder}/{name}" for name in ours} <= shipped
 
 
 def test_an_installed_model_loads_from_another_folder(site: Path, tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
     efa-zoo data pair chloride formate --count 250 --out pair.extxyz  # structures to try it with
     python docs/examples/finetune.py pair.extxyz tuned
 
-The base model's training data is replayed, so that it is not forgotten: `efa-zoo data build dimers`
-makes it, in a few minutes. `--replay 0` does without.
+The base model's training data is replayed, so that it is not forgotten: all of it where it is built
+(`efa-zoo data build dimers/wide`), else the few hundred structures that ship with the model.
+`--replay 0` does without.
 """
 
 import argparse

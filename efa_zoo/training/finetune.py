@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from efa_zoo.base.config import TrainingConfig
 from efa_zoo.base.errors import ConfigError
-from efa_zoo.models.hub.registry import load
+from efa_zoo.models.hub.registry import find, load
 from efa_zoo.models.potential import Potential
 from efa_zoo.training.checkpoints import steps_of_run
 from efa_zoo.training.data.choosing import repeat_isolated
@@ -145,8 +145,9 @@ def finetune(
         seconds: that training may take on this machine; sets steps, warm-up and validations, other
             than the recipe's. None takes the recipe's.
         replay: share of the structures of each epoch that come from the training data of the base
-            model, which must be built; it limits forgetting, and weighs that data in the choice of
-            the best weights. 0 trains on the new structures alone.
+            model, or from its replay set where these are not built; it limits forgetting, and
+            weighs that data in the choice of the best weights. 0 trains on the new structures
+            alone.
         references: "keep" takes the energies of the elements from the base model: the new labels
             are on its scale. "refit" fits them to the new data. None decides by
             `level_of_theory` if that is given, else by the base model's error: above 0.1 eV per
@@ -168,7 +169,7 @@ def finetune(
         ConfigError: the recipe is not valid, or a part of it has no effect; or the folder holds
             another model.
         DataError: the new data cannot be read or split, the network has no place for one of its
-            elements, or the data to replay are missing.
+            elements, or the data to replay are missing and the base model has no replay set.
         TrainingError: the folder holds a run and `resume` is False, or a run with other data or
             options; or the loss is not finite.
     """
@@ -190,7 +191,7 @@ def finetune(
     new = read_new(data, reading, splitting, level_of_theory, data_dir)
     check_elements(new, base)
     refs = choose_references(potential, new.training, new.source.level_of_theory, references)
-    old = read_old(base, replay, refs, data_dir)
+    old = read_old(base, find(name_or_path), replay, refs, data_dir)
 
     # Imported here: reading data needs packages that the library itself does not.
     from data_pipelines.batches.batching import BatchPlan, NumpyBatches
@@ -250,6 +251,7 @@ def finetune(
             "splits": new.source.splits,
             "reading": {} if reading is None else dataclasses.asdict(reading),
             "replay": replay,
+            "replayed": len(old.training),
             "references": "refitted" if refs.refitted else "kept",
         },
     )

@@ -162,6 +162,7 @@ def write_model(
             replay=replay,
             reference_energies="refitted" if refs.refitted else "kept",
             data_sha256=new.sha256,
+            replayed=len(old.training),
         ),
         domain=_union(base.domain, covered_domain(new.structures, spin=base.model.spin_embedding)),
         reference_energies={symbol(z): energy for z, energy in refs.new.items()},

@@ -107,6 +107,44 @@ def test_the_page_holds_errors_groups_elements_and_pictures() -> None:
     assert "How it learned" not in text
 
 
+def _uncertain(part: Part, sigma: float) -> Part:
+    """The same with uncertainties of energies in the order of the errors, and of forces."""
+    predictions = [
+        dataclasses.replace(
+            prediction,
+            energy_uncertainty=abs(float(error)) * sigma + 1e-6,
+            force_uncertainty=np.full(3, sigma),
+            extrapolation=np.full(3, 2.0 if i == 0 else 0.5),
+        )
+        for i, (prediction, error) in enumerate(
+            zip(part.predictions, part.energy_errors, strict=True)
+        )
+    ]
+    return dataclasses.replace(part, predictions=predictions)
+
+
+def test_uncertainties_are_compared_with_errors() -> None:
+    part = _part([0.01, -0.03, 0.02, 0.04], [0.0, 0.0, 0.0, 0.6])
+    assert "Uncertainty</h2>" not in page(_findings(part))
+    text = page(_findings(_uncertain(part, 0.5)))
+    _check(text)
+    # No error of an energy is within half of itself; 35 of 36 components are, within 0.5 eV/Å.
+    assert "<td>test, energy</td><td>1.00</td><td>0.0</td><td>" in text
+    assert "<td>25</td></tr><tr><td>test, force</td>" in text
+    assert "<td>97.2</td>" in text
+    assert text.count("<img ") == 1 + 4 + 1
+
+
+def test_without_structures_the_card_tells_of_uncertainties() -> None:
+    found = dataclasses.replace(_findings(_part([0.0], [0.0])), parts=(), missing="no data")
+    assert found.card is not None
+    quality = found.card.metrics["uncertainty"]["test"]["energy"]
+    text = page(found)
+    _check(text)
+    assert f"<td>test, energy</td><td>{quality['spearman']:.2f}</td>" in text
+    assert "<td>transfer, force</td>" in text
+
+
 def test_the_structures_with_the_largest_errors_are_drawn() -> None:
     part = _part([0.0, 0.5, 0.1, 0.0, 0.4, 0.0, 0.3, 0.0], [3.0, 9.0, 0.0, 2.0, 0.0, 1.0, 0.0, 0.1])
     assert _largest_errors(part) == [1, 4, 6, 0, 3, 5]

@@ -20,6 +20,8 @@ from efa_zoo.models.energy import energy_and_forces
 from efa_zoo.models.hub.registry import find
 from efa_zoo.models.prediction import Prediction
 from efa_zoo.models.weights import named_arrays, weights_hash
+from efa_zoo.structures.elements import symbol
+from efa_zoo.structures.graph import Graph
 
 MODELS = ("mpnn_dimers", "mpnn_efa_dimers")
 
@@ -81,6 +83,31 @@ def test_files_are_whole_and_small(name: str) -> None:
     assert files.weights.stat().st_size == weights.bytes < 3_000_000
     network = efa_zoo.load(name).network
     assert sum(a.size for a in named_arrays(network).values()) == weights.parameters
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_replay_sets_are_whole_small_and_of_what_the_model_knows(name: str) -> None:
+    from efa_zoo.training.data.replay_sets import read_replay_set
+
+    card, files = efa_zoo.card(name), find(name)
+    kept = read_replay_set(card, files)
+    assert kept is not None
+    assert files.replay.stat().st_size <= 200_000
+    assert len(kept["train"]) >= 300
+    assert len(kept["validation"]) >= 75
+    structures = [s for members in kept.values() for s in members]
+    assert card.domain is not None
+    elements = {symbol(int(z)) for s in structures for z in s.atomic_numbers}
+    assert elements == set(card.domain.elements)
+    assert {s.total_charge for s in structures} == set(card.domain.total_charges)
+    chosen = structures[:20]
+    graphs = [
+        Graph.from_arrays(s.atomic_numbers, s.positions, None, total_charge=s.total_charge)
+        for s in chosen
+    ]
+    found = efa_zoo.predict(name, graphs, out_of_range="warn")
+    errors = [np.abs(p.forces - s.forces).mean() for p, s in zip(found, chosen, strict=True)]
+    assert np.mean(errors) < 0.1  # eV/Å: labels belong to these positions
 
 
 def test_siblings_have_about_the_same_number_of_parameters() -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from data_pipelines.structure import Structure
 
 #: Confidences at which intervals are compared with errors.
-_CONFIDENCES = tuple(round(0.1 * i, 1) for i in range(1, 10))
+CONFIDENCES = tuple(round(0.1 * i, 1) for i in range(1, 10))
 
 
 def uncertainty_quality(
@@ -61,8 +61,8 @@ def interval_quality(errors: np.ndarray, sigmas: np.ndarray) -> dict[str, Any]:
         them.
     """
     sizes = np.abs(errors)
-    shares = [float(np.mean(sizes <= norm.ppf((1 + c) / 2) * sigmas)) for c in _CONFIDENCES]
-    expected = np.asarray([0.0, *_CONFIDENCES, 1.0])
+    shares = [float(np.mean(sizes <= norm.ppf((1 + c) / 2) * sigmas)) for c in CONFIDENCES]
+    expected = np.asarray([0.0, *CONFIDENCES, 1.0])
     found = np.asarray([0.0, *shares, 1.0])
     varied = len(sizes) > 1 and np.ptp(sizes) > 0 and np.ptp(sigmas) > 0
     rank: Any = spearmanr(sizes, sigmas) if varied else None  # whose type SciPy hides

@@ -46,9 +46,9 @@ def write_report(
     """Write a page about a model or a training run, with nothing in it that lies elsewhere.
 
     It shows learning curves, predictions against labels, errors by distance, kind, group and
-    element, the structures with the largest errors, times and the recipe; of each what there is. A
-    run that is not finished has its curves and its recipe. Where the data are missing, errors are
-    those of the card.
+    element, the structures with the largest errors, how well uncertainties fit the errors, times
+    and the recipe; of each what there is. A run that is not finished has its curves and its recipe.
+    Where the data are missing, errors are those of the card.
 
     Args:
         model: what `efa_zoo.load` takes, or the folder of a run that is not finished.

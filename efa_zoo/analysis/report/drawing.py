@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.spatial.distance import pdist, squareform
 
+from efa_zoo.analysis.evaluation.uncertainty import CONFIDENCES
+from efa_zoo.analysis.figures import COLORS, save_figure
 from efa_zoo.analysis.learning_curves import TrainingLog, draw_learning_curves
 from efa_zoo.analysis.parity import draw_parity, parity_of
 from efa_zoo.structures.elements import symbol
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from efa_zoo.analysis.report.findings import Part
     from efa_zoo.models.hub.cards import Card
 
-__all__ = ["curves_picture", "parity_picture", "structure_picture"]
+__all__ = ["calibration_picture", "curves_picture", "parity_picture", "structure_picture"]
 
 #: Atoms are bonded where they are closer than this many sums of covalent radii.
 _BOND = 1.2
@@ -58,6 +61,39 @@ def parity_picture(part: Part, card: Card) -> str:
         part.name,
     )
     return _embedded(lambda path: draw_parity(parity, path))
+
+
+def calibration_picture(tables: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """Draw which share of the errors lies in intervals that should hold 10, 20, … 90 % of them.
+
+    Args:
+        tables: of each part for `energy` and `force`, as `uncertainty_quality` gives them.
+
+    Returns:
+        The picture as a data URI.
+    """
+    # Imported here: only drawing needs it.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    expected = 100 * np.asarray([0.0, *CONFIDENCES, 1.0])
+    for axes, kind, title in zip(
+        figure.subplots(1, 2), ("energy", "force"), ("energies", "force components"), strict=True
+    ):
+        axes.plot((0, 100), (0, 100), color="0.6", lw=1, ls="--")
+        for color, (name, table) in zip(cycle(COLORS), tables.items(), strict=False):
+            found = 100 * np.asarray([0.0, *table[kind]["curve"], 1.0])
+            axes.plot(expected, found, color=color, lw=1.6, marker="o", ms=3, label=name)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("should be in the interval (%)")
+        axes.set_ylabel("errors in it (%)")
+        axes.set_aspect("equal")
+        axes.set_xlim(0, 100)
+        axes.set_ylim(0, 100)
+        axes.text(6, 90, "too cautious", fontsize=8, color="0.45")
+        axes.text(94, 6, "too sure", fontsize=8, color="0.45", ha="right")
+        axes.legend(fontsize=8, loc="center right", bbox_to_anchor=(1.0, 0.3), frameon=False)
+    return _embedded(lambda path: save_figure(figure, path))
 
 
 def structure_picture(numbers: np.ndarray, positions: np.ndarray, errors: np.ndarray) -> str:

@@ -10,7 +10,13 @@ from html import escape
 import numpy as np
 
 from efa_zoo.analysis.evaluation.statistics import element_errors, part_errors
-from efa_zoo.analysis.report.drawing import curves_picture, parity_picture, structure_picture
+from efa_zoo.analysis.evaluation.uncertainty import uncertainty_quality
+from efa_zoo.analysis.report.drawing import (
+    calibration_picture,
+    curves_picture,
+    parity_picture,
+    structure_picture,
+)
 from efa_zoo.analysis.report.findings import Findings, Part
 from efa_zoo.base.config import to_table
 from efa_zoo.base.progress import duration
@@ -162,6 +168,38 @@ def _formula(numbers: np.ndarray) -> str:
     return "".join(symbol(z) + (str(count) if count > 1 else "") for z, count in parts)
 
 
+def _uncertainty(found: Findings) -> str:
+    tables = {
+        part.name: table
+        for part in found.parts
+        if (table := uncertainty_quality(part.structures, part.predictions))
+    }
+    if not found.parts and found.card is not None:
+        tables = found.card.metrics.get("uncertainty", {})
+    if not tables:
+        return ""
+    rows = [
+        [
+            f"{name}, {kind}",
+            f"{row['spearman']:.2f}",
+            f"{100 * row['coverage']:.1f}",
+            f"{row['miscalibration']:.3f}",
+            f"{100 * row['refused']:.2g}" if "refused" in row else "",
+        ]
+        for name, table in tables.items()
+        for kind, row in table.items()
+    ]
+    heads = ("errors of", "Spearman", "within σ (%)", "area", "refused (%)")
+    return (
+        "<p>Predicted uncertainties σ against errors. Spearman is the rank correlation of the two: "
+        "1 where the larger error always has the larger σ. Of the errors 68.3 % should lie within "
+        "σ; the picture has the same for other intervals, and its area is what lies between curve "
+        "and diagonal. Refused are structures with an atom whose surroundings are not known.</p>"
+        + _table(heads, rows)
+        + _picture(calibration_picture(tables), "Shares of errors in intervals, found and expected")
+    )
+
+
 def _times(found: Findings) -> str:
     facts: dict[str, str] = {}
     cost = found.card.cost if found.card is not None else {}
@@ -232,6 +270,7 @@ SECTIONS: Mapping[str, Callable[[Findings], str]] = {
     "Predictions and labels": _parity,
     "Errors": _errors,
     "Largest errors": _worst,
+    "Uncertainty": _uncertainty,
     "Times": _times,
     "Recipe": _recipe,
 }

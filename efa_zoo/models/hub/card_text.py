@@ -175,6 +175,8 @@ def card_lines(card: Card) -> Iterator[str]:
             yield from _section("Uncertainty", {"": text})
         else:
             yield from _section("Uncertainty calibrated on", to_table(card.calibration))
+    if card.replay is not None:
+        yield from _section("Structures to replay", to_table(card.replay))
 
 
 def _periodicity(domain: Domain) -> dict[str, str]:

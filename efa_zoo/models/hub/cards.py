@@ -27,7 +27,13 @@ from efa_zoo.base.errors import ConfigError
 from efa_zoo.base.files import write_atomically
 from efa_zoo.models.hub.card_text import card_lines, summary_lines
 from efa_zoo.models.hub.digest import sealed
-from efa_zoo.models.hub.records import CalibrationRecord, DataSource, FineTuning, WeightsFile
+from efa_zoo.models.hub.records import (
+    CalibrationRecord,
+    DataSource,
+    FineTuning,
+    ReplaySet,
+    WeightsFile,
+)
 from efa_zoo.structures.domain import Domain
 from efa_zoo.structures.elements import ATOMIC_NUMBERS, SYMBOLS
 
@@ -66,6 +72,7 @@ class Card:
         weights: the weights file; None before training.
         calibration: what the statistics in the weights file are of; None where it has none, so
             that the model gives no uncertainties and does not know unknown surroundings.
+        replay: the file of few structures that fine-tuning replays; None for none.
         metrics: errors by split, numbers or tables of numbers; empty before training.
         cost: what the training took; empty before training.
         limits: where the model is known to fail, in words.
@@ -81,6 +88,7 @@ class Card:
     reference_energies: Mapping[str, float] = field(default_factory=dict)
     weights: WeightsFile | None = None
     calibration: CalibrationRecord | None = None
+    replay: ReplaySet | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, Any] = field(default_factory=dict)
     limits: str = ""
@@ -225,6 +233,7 @@ def write_results(
     *,
     weights: WeightsFile | None = None,
     calibration: CalibrationRecord | None = None,
+    replay: ReplaySet | None = None,
     domain: Domain | None = None,
     reference_energies: Mapping[str, float] | None = None,
     metrics: Mapping[str, object] | None = None,
@@ -239,6 +248,7 @@ def write_results(
         weights: the weights file; with it the digest of all that enters a number is written.
         calibration: what the statistics in the weights file are of; None with weights that have
             none.
+        replay: the file of structures that fine-tuning replays.
         domain: the structures the model knows.
         reference_energies: energy in eV by element symbol.
         metrics: errors by split.
@@ -262,6 +272,7 @@ def write_results(
         "reference_energies": reference_energies,
         "weights": None if weights is None else to_table(weights),
         "calibration": None if calibration is None else to_table(calibration),
+        "replay": None if replay is None else to_table(replay),
         "metrics": metrics,
         "cost": cost,
     }

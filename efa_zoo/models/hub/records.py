@@ -9,7 +9,7 @@ from typing import Literal
 from efa_zoo.base.config.tables import shown
 from efa_zoo.base.errors import ConfigError
 
-__all__ = ["CalibrationRecord", "DataSource", "FineTuning", "WeightsFile"]
+__all__ = ["CalibrationRecord", "DataSource", "FineTuning", "ReplaySet", "WeightsFile"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +76,31 @@ class CalibrationRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReplaySet:
+    """The file of few structures of a model's data, for who fine-tunes it without these data.
+
+    Attributes:
+        sha256: SHA-256 of the file, 64 hexadecimal digits.
+        training: number of structures that the model was trained on.
+        validation: number of structures that it was not trained on.
+        bytes: size of the file.
+    """
+
+    sha256: str
+    training: int
+    validation: int
+    bytes: int
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise ConfigError(f"sha256: got {shown(self.sha256)}, expected 64 hexadecimal digits")
+        for name in ("training", "validation", "bytes"):
+            value = getattr(self, name)
+            if value < 1:
+                raise ConfigError(f"{name}: got {value}, expected at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class FineTuning:
     """How a model was made of another one.
 
@@ -87,6 +112,8 @@ class FineTuning:
         reference_energies: whether the elements' energies are those of the base model or fitted
             to the new data; labels of `base_data` are then on another scale of energy.
         data_sha256: SHA-256 of the file of the new data; empty for a data set that is built.
+        replayed: number of structures of `base_data` that were replayed, all of them or those of
+            the base model's replay set.
     """
 
     base: str
@@ -95,3 +122,4 @@ class FineTuning:
     replay: float
     reference_energies: Literal["kept", "refitted"]
     data_sha256: str = ""
+    replayed: int = 0

@@ -43,7 +43,7 @@ _EXAMPLES = Path(__file__).with_name("_examples")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFiles:
-    """The two files of a model.
+    """The files of a model.
 
     Attributes:
         zoo_file: the card, `<name>.toml`.
@@ -52,6 +52,11 @@ class ModelFiles:
 
     zoo_file: Path
     weights: Path
+
+    @property
+    def replay(self) -> Path:
+        """Structures that fine-tuning replays, `<name>.replay.npz`; few models have them."""
+        return self.weights.with_suffix(".replay.npz")
 
 
 def list_models(pattern: str = "*", *, trained: bool = True) -> list[str]:

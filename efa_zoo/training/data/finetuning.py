@@ -14,10 +14,12 @@ import numpy as np
 from efa_zoo.base.errors import DataError
 from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.hub.records import DataSource
+from efa_zoo.models.hub.registry import ModelFiles
 from efa_zoo.models.weights import weights_hash
 from efa_zoo.structures.elements import ATOMIC_NUMBERS, symbol
 from efa_zoo.training.data.choosing import require_places
 from efa_zoo.training.data.references import References
+from efa_zoo.training.data.replay_sets import read_replay_set
 
 if TYPE_CHECKING:
     from data_pipelines.files.options import FileOptions
@@ -123,9 +125,13 @@ def check_elements(new: NewData, base: Card) -> None:
 
 
 def read_old(
-    base: Card, replay: float, refs: References, data_dir: str | os.PathLike[str] | None
+    base: Card,
+    files: ModelFiles,
+    replay: float,
+    refs: References,
+    data_dir: str | os.PathLike[str] | None,
 ) -> OldData:
-    """Read the base model's data, on the new scale of energy."""
+    """Read the base model's data, or else its replay set, on the new scale of energy."""
     from data_pipelines import load_split
     from data_pipelines.labels.energies import move_to_references
 
@@ -134,13 +140,24 @@ def read_old(
         validation = load_split(name, "validation", data_dir=data_dir)
         training = load_split(name, "train", data_dir=data_dir) if replay > 0 else []
     except DataError as error:
-        if replay > 0:
+        kept = read_replay_set(base, files)
+        if kept is None and replay > 0:
             raise DataError(
                 f"replay: got {replay}, which needs the data of {base.name} (0 does without): "
                 f"{error}"
             ) from error
-        _logger.info("what is forgotten of the data of %s is not measured: %s", base.name, error)
-        return OldData([], [])
+        if kept is None:
+            _logger.info("what is forgotten of %s is not measured: %s", name, error)
+            return OldData([], [])
+        training, validation = kept["train"] if replay > 0 else [], kept["validation"]
+        _logger.info(
+            "of %s, what ships with %s is taken, because the data set is not built: "
+            "%d structures to replay and %d to validate by",
+            name,
+            base.name,
+            len(training),
+            len(validation),
+        )
     return OldData(*(move_to_references(s, refs.old, refs.new) for s in (training, validation)))
 
 

@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, str] = {
     "data build": "data.build",
     "data add": "data.add",
     "data pair": "data.pair",
+    "data grow": "data.grow",
     "completion": "completion",
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from data_pipelines.batches.neighborhoods import Neighborhoods
 from data_pipelines.structure import Structure
@@ -118,12 +118,52 @@ def choose_buckets(
     """
     if not structures:
         raise DataError("structures: got none, expected at least one to choose buckets")
+    return buckets_by_periodicity(
+        np.array([len(s.atomic_numbers) for s in structures]),
+        neighborhoods.widths(structures),
+        neighborhoods.waves(structures),
+        np.array([s.pbc for s in structures], bool),
+        batch_size,
+        max_buckets,
+    )
+
+
+@contract
+def buckets_by_periodicity(
+    atoms: Int[np.ndarray, " structures"],
+    widths: Int[np.ndarray, " structures"],
+    waves: Int[np.ndarray, " structures"],
+    pbc: Bool[np.ndarray, "structures 3"],
+    batch_size: int,
+    max_buckets: int = 4,
+) -> tuple[Shape, ...]:
+    """Choose shapes for structures of known sizes, as `choose_buckets` does.
+
+    Args:
+        atoms: Numbers of atoms.
+        widths: Largest numbers of neighbours.
+        waves: Numbers of wave vectors.
+        pbc: Periodic directions.
+        batch_size: Molecules in a batch.
+        max_buckets: Largest number of shapes of each kind of periodicity.
+
+    Returns:
+        The buckets.
+
+    Raises:
+        DataError: If a number is below 1.
+    """
     buckets: list[Shape] = []
-    for pbc in sorted({s.pbc for s in structures}):
-        alike = [s for s in structures if s.pbc == pbc]
-        atoms = np.array([len(s.atomic_numbers) for s in alike])
-        widths, waves = neighborhoods.widths(alike), neighborhoods.waves(alike)
-        buckets += buckets_for(atoms, widths, batch_size, max_buckets, waves=waves, pbc=pbc)
+    for x, y, z in np.unique(pbc, axis=0).tolist():
+        inside = (pbc == (x, y, z)).all(axis=1)
+        buckets += buckets_for(
+            atoms[inside],
+            widths[inside],
+            batch_size,
+            max_buckets,
+            waves=waves[inside],
+            pbc=(x, y, z),
+        )
     return tuple(buckets)
 
 
@@ -264,7 +304,7 @@ def assign_buckets(
     widths: Int[np.ndarray, " structures"],
     buckets: Sequence[Shape],
     waves: Int[np.ndarray, " structures"] | None = None,
-    pbc: Sequence[Pbc] | None = None,
+    pbc: Bool[np.ndarray, "structures 3"] | None = None,
 ) -> Int[np.ndarray, " structures"]:
     """Find the first bucket that each structure fits in.
 
@@ -282,7 +322,8 @@ def assign_buckets(
         DataError: If a structure fits no bucket.
     """
     waves = np.zeros_like(atoms) if waves is None else waves
-    same = {b.pbc: np.array([x == b.pbc for x in pbc or [OPEN] * len(atoms)]) for b in buckets}
+    pbc = np.zeros((len(atoms), 3), bool) if pbc is None else pbc
+    same = {b.pbc: (pbc == b.pbc).all(axis=1) for b in buckets}
     fits = np.array(
         [
             same[b.pbc] & (atoms <= b.atoms) & (widths <= b.neighbors) & (waves <= b.waves)
@@ -295,6 +336,6 @@ def assign_buckets(
         i = int(homeless[0])
         raise DataError(
             f"structure {i}: {atoms[i]} atoms with up to {widths[i]} neighbours, pbc "
-            f"{list(pbc[i] if pbc else OPEN)}, expected to fit one of {list(buckets)}"
+            f"{pbc[i].tolist()}, expected to fit one of {list(buckets)}"
         )
     return fits.argmax(axis=0)

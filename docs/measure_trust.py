@@ -1,6 +1,6 @@
 """Measure whether wrong answers are refused: strangers, relaxations from random starts, and costs.
 
-    python docs/measure_trust.py --data-dir DIR [--only NAME...]
+    python docs/measure_trust.py --data-dir DIR [--only NAME...] [--parts PART...]
 
 Structures that a model has not learned from (`strangers.py`) are made and labelled by the method
 of its data; none is stored. Writes docs/trust.json, from which `docs/update_tables.py` makes the
@@ -231,6 +231,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", help="where data sets lie")
     parser.add_argument("--only", nargs="+", help="models, default: all that are calibrated")
+    parser.add_argument("--parts", nargs="+", help="what to measure, default: all")
     parser.add_argument("--starts", type=int, default=100, help="relaxations of a dimers' model")
     options = parser.parse_args()
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
@@ -248,6 +249,8 @@ def main() -> None:
                 relaxations, model, options.data_dir, options.starts
             )
         for part, measure in parts.items():
+            if options.parts and part not in options.parts:
+                continue
             results.setdefault(name, {})[part] = measure()
             RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["covered_domain", "known_environments"]
 
-#: Share of training structures below which bonds are an accident, such as of a close contact.
-_ACCIDENT = 1e-4
+#: Training structures, and their share, below which bonds are an accident, such as of a close
+#: contact.
+_ACCIDENTS, _ACCIDENT = 2, 1e-4
 
 #: Validation structures without which nobody can say whether those of training show all bonds, and
-#: the share of them that may have others.
+#: the share of structures that may have others.
 _FEWEST, _OTHERS = 50, 0.002
 
 
@@ -69,21 +70,23 @@ def known_environments(
 
     Args:
         training: structures that were trained on.
-        validation: structures that were not, by which to judge whether the list is complete.
+        validation: structures that were not.
 
     Returns:
-        What `Domain.environments` holds, without what fewer than one in 10,000 training structures
-        have; empty if more than two in a thousand validation structures have an atom with other
-        bonds, or if there are fewer than 50 of them.
+        What `Domain.environments` holds: what at least two training structures and at least one in
+        10,000 have. Empty if more than two in a thousand structures have an atom with other bonds,
+        or if there are fewer than 50 validation structures.
     """
     counts = Counter[Environment]()
     for s in training:
         counts.update(set(environments(s.atomic_numbers, s.positions, s.cell, s.pbc)))
-    known = {found for found, count in counts.items() if count >= _ACCIDENT * len(training)}
+    fewest = max(_ACCIDENTS, _ACCIDENT * len(training))
+    known = {found for found, count in counts.items() if count >= fewest}
+    # What only one training structure shows counts as what another one would not have known.
     others = sum(
         bool(unknown_environments(known, s.atomic_numbers, s.positions, s.cell, s.pbc))
-        for s in validation
+        for s in (*training, *validation)
     )
-    if len(validation) < _FEWEST or others > _OTHERS * len(validation):
+    if len(validation) < _FEWEST or others > _OTHERS * (len(training) + len(validation)):
         return ()
     return tuple(map(environment_text, sorted(known)))

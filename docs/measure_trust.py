@@ -1,11 +1,10 @@
 """Measure whether wrong answers are refused: strangers, relaxations from random starts, and costs.
 
-    python docs/measure_trust.py --data-dir DIR [--only NAME...]
+    python docs/measure_trust.py --data-dir DIR [--only NAME...] [--parts PART...]
 
-Structures that a model has not learned from are made and labelled by the method of its data; none
-is stored. They are molecules of the data set `organic` (its SMILES, embedded anew) and random
-compositions by GFN2-xTB, random points by the closed forms. Writes docs/trust.json, from which
-`docs/update_tables.py` makes the tables of docs/numbers.md.
+Structures that a model has not learned from (`strangers.py`) are made and labelled by the method
+of its data; none is stored. Writes docs/trust.json, from which `docs/update_tables.py` makes the
+tables of docs/numbers.md.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import functools
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +22,12 @@ import ase.io
 import numpy as np
 from ase import Atoms
 from ase.build import minimize_rotation_and_translation
+from strangers import Labelled, compositions, distortions, has_closed_form, molecules, points
 
 import efa_zoo
 from data_pipelines import load_split
 from data_pipelines._workers import Failure
 from data_pipelines.labels.labelling import Geometry, label
-from data_pipelines.labels.potentials import (
-    cluster_potential,
-    damped_coulomb_potential,
-    inverse_potential,
-    sum_over_pairs,
-    two_atom_potential,
-)
-from data_pipelines.sampling.organic.conformers import embed, positions_of
-from data_pipelines.sampling.organic.molecules import all_species
 from efa_zoo import Potential
 from efa_zoo.base.errors import InputError, SimulationError
 from efa_zoo.models.inference import PredictionStream
@@ -45,118 +36,11 @@ from efa_zoo.simulation import DynamicsConfig, relax
 from efa_zoo.simulation.compiled import CompiledEngine
 from efa_zoo.simulation.state import Limits
 from efa_zoo.simulation.velocities import initial_momenta
-from efa_zoo.structures.elements import ATOMIC_NUMBERS
 
 RESULTS = Path(__file__).parent / "trust.json"
 
 #: An error of a dimers' model that matters, in eV.
 WRONG = 0.5
-
-#: Largest molecules that are made, and how many of each kind.
-MOST_ATOMS, MOST_MOLECULES, COMPOSITIONS = 24, 400, 100
-
-Labelled = tuple[Atoms, float]
-
-
-def elements_of(model: Potential) -> list[str]:
-    """Symbols of the elements that a model knows."""
-    assert model.card.domain is not None
-    return list(model.card.domain.elements)
-
-
-def labelled(atoms: Atoms, charge: int) -> Iterator[Labelled]:
-    """A structure with its energy by GFN2-xTB, if that converges."""
-    numbers = atoms.get_atomic_numbers().astype(np.int32)
-    found = label(Geometry(numbers, atoms.get_positions(), charge))
-    if not isinstance(found, Failure):
-        atoms.info["charge"] = charge
-        yield atoms, found.energy
-
-
-def molecules(model: Potential, known: set[tuple[int, ...]]) -> Iterator[Labelled]:
-    """Molecules of a model's elements whose compositions are not in its data."""
-    elements = {ATOMIC_NUMBERS[element] for element in elements_of(model)}
-    assert model.card.domain is not None
-    charges = model.card.domain.total_charges
-    rng = np.random.default_rng(0)
-    chosen = [
-        species
-        for species in all_species()
-        if set(species.atomic_numbers) <= elements
-        and species.charge in charges
-        and tuple(sorted(species.atomic_numbers)) not in known
-        and 2 <= len(species.atomic_numbers) <= MOST_ATOMS
-    ]
-    for i in rng.permutation(len(chosen))[:MOST_MOLECULES]:
-        made = embed(chosen[i].smiles, rng)
-        if not isinstance(made, Failure):
-            atoms = Atoms(chosen[i].numbers, positions_of(made))
-            yield from labelled(atoms, chosen[i].charge)
-
-
-def random_points(rng: np.random.Generator, count: int, size: float, apart: float) -> np.ndarray:
-    """Points in a cube, none closer than a distance."""
-    points: list[np.ndarray] = []
-    while len(points) < count:
-        point = rng.uniform(-size / 2, size / 2, 3)
-        if all(np.linalg.norm(point - other) > apart for other in points):
-            points.append(point)
-        size *= 1.01
-    return np.asarray(points)
-
-
-def compositions(model: Potential, known: set[tuple[int, ...]]) -> Iterator[Labelled]:
-    """Random atoms at random places, by GFN2-xTB."""
-    rng = np.random.default_rng(1)
-    numbers = np.asarray([ATOMIC_NUMBERS[element] for element in elements_of(model)])
-    assert model.card.domain is not None
-    charge = min(model.card.domain.total_charges, key=abs)
-    made = 0
-    while made < COMPOSITIONS:
-        count = int(rng.integers(2, 13))
-        chosen = rng.choice(numbers, count)
-        if (chosen.sum() - charge) % 2 or tuple(sorted(chosen.tolist())) in known:
-            continue
-        made += 1
-        points = random_points(rng, count, 1.3 * count ** (1 / 3), 0.95)
-        yield from labelled(Atoms(chosen, points), charge)
-
-
-def closed_form(data: str) -> Callable[[Atoms], float] | None:
-    """Energy of any structure, where the labels of a data set have a closed form for it."""
-    charges = {"Na": 1.0, "Cl": -1.0, "He": 1.0, "Li": -1.0, "H": 0.0}
-    potentials: dict[str, tuple[Any, bool]] = {
-        "clusters/atoms16": (cluster_potential, False),
-        "clusters/atoms32": (cluster_potential, False),
-        "nacl_spheres": (damped_coulomb_potential, True),
-        "chains": (inverse_potential, True),
-        "two_atoms": (two_atom_potential, False),
-    }
-    if data not in potentials:
-        return None
-    potential, charged = potentials[data]
-
-    def energy(atoms: Atoms) -> float:
-        signs = np.asarray([charges[s] for s in atoms.get_chemical_symbols()]) if charged else None
-        return sum_over_pairs(potential, atoms.get_positions(), signs)[0]
-
-    return energy
-
-
-def points(model: Potential, known: set[tuple[int, ...]]) -> Iterator[Labelled]:
-    """Random atoms at random places, by a closed form."""
-    energy = closed_form(model.card.data.name)
-    assert energy is not None and model.card.domain is not None
-    rng = np.random.default_rng(2)
-    domain = model.card.domain
-    sizes = sorted({len(composition) for composition in known})
-    for _ in range(4 * COMPOSITIONS):
-        count = int(rng.integers(2, max(3, sizes[-1] + 1)))
-        chosen = rng.choice(elements_of(model), count)
-        size = float(rng.uniform(0.3, 1.0)) * domain.max_distance / 3**0.5
-        places = random_points(rng, count, size, domain.min_distance)
-        atoms = Atoms(chosen, places, info={"charge": 0})
-        yield atoms, energy(atoms)
 
 
 def strangers(model: Potential, data_dir: str | None) -> dict[str, dict[str, Any]]:
@@ -168,17 +52,16 @@ def strangers(model: Potential, data_dir: str | None) -> dict[str, dict[str, Any
         for s in structures
         for part in (0, 1)
     }
-    kinds = [molecules, compositions]
-    if not model.card.data.level_of_theory.startswith("GFN2"):
-        kinds = [] if closed_form(model.card.data.name) is None else [points]
+    kinds: dict[str, Callable[[], Iterable[Labelled]]] = {}
+    if model.card.data.level_of_theory.startswith("GFN2"):
+        kinds["molecules"] = functools.partial(molecules, model, known)
+        kinds["compositions"] = functools.partial(compositions, model, known)
+    if has_closed_form(model):
+        kinds["points"] = functools.partial(points, model, known)
+    kinds["distortions"] = functools.partial(distortions, model, data_dir)
     mae = model.card.metrics["test"]["all"]["energy_mae"]
-    rows = {}
-    for kind in kinds:
-        found = list(kind(model, known))
-        if not found:
-            continue
-        rows[kind.__name__] = judged(model, found, mae)
-    return rows
+    found = {name: list(make()) for name, make in kinds.items()}
+    return {name: judged(model, made, mae) for name, made in found.items() if made}
 
 
 def judged(model: Potential, found: Sequence[Labelled], mae: float) -> dict[str, Any]:
@@ -200,6 +83,7 @@ def judged(model: Potential, found: Sequence[Labelled], mae: float) -> dict[str,
         "refused": int(refused.sum()),
         "by": {name: by.count(name) for name in sorted(set(by))},
         "median_error": float(np.median(errors)),
+        "limit": 10 * mae,
     }
     for name, limit in (("wrong", WRONG), ("tenfold", 10 * mae)):
         wrong = errors > limit
@@ -210,7 +94,7 @@ def judged(model: Potential, found: Sequence[Labelled], mae: float) -> dict[str,
         f"{found[i][0].get_chemical_formula()} ({found[i][0].info['charge']:+d})": round(
             float(errors[i]), 3
         )
-        for i in missed[:10]
+        for i in missed[np.argsort(errors[missed])][-10:]  # of one formula the largest stays
     }
     return row
 
@@ -356,6 +240,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", help="where data sets lie")
     parser.add_argument("--only", nargs="+", help="models, default: all that are calibrated")
+    parser.add_argument("--parts", nargs="+", help="what to measure, default: all")
     parser.add_argument("--starts", type=int, default=100, help="relaxations of a dimers' model")
     options = parser.parse_args()
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
@@ -373,6 +258,8 @@ def main() -> None:
                 relaxations, model, options.data_dir, options.starts
             )
         for part, measure in parts.items():
+            if options.parts and part not in options.parts:
+                continue
             results.setdefault(name, {})[part] = measure()
             RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 

@@ -264,6 +264,16 @@ def trust() -> Iterator[str]:
             yield f"| `{name}` | {kind} | {' | '.join(f'{counts[key]:,}' for key in keys)} |"
     yield ""
     for name, row in found.items():
+        for kind, counts in row.get("strangers", {}).items():
+            if missed := counts["missed"]:
+                number = counts["tenfold"] - counts["tenfold_refused"]
+                texts = ", ".join(f"{formula} {error:.2g}" for formula, error in missed.items())
+                more = ", …" if number > len(missed) else ""
+                yield (
+                    f"- `{name}`, {kind}: {number} wrong tenfold pass, off by (eV) {texts}{more}; "
+                    f"ten times the error of the test split are {counts['limit']:.2g} eV."
+                )
+    for name, row in found.items():
         if "relaxations" in row and "costs" in row:
             ends, cost = row["relaxations"], row["costs"]
             yield (

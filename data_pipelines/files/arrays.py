@@ -241,9 +241,12 @@ def _hdf5_blocks(path: Path, positions_key: str) -> Iterator[tuple[str, Mapping[
             if not isinstance(group, h5py.Group) or positions_key not in group:
                 continue
             datasets: list[str] = []
+            # Names that are no text come as bytes; nobody can ask for these.
             group.visititems(
                 lambda key, item, seen=datasets: (
-                    seen.append(key) if isinstance(item, h5py.Dataset) else None
+                    seen.append(key)
+                    if isinstance(item, h5py.Dataset) and isinstance(key, str)
+                    else None
                 )
             )
             # What links lead to in other files is not visited, and named here to be refused.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
+from efa_zoo.structures.bonding import bonded_pairs
+from efa_zoo.structures.cells import check_cell
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -38,17 +39,6 @@ def changed_bonds(before: Atoms, after: Atoms) -> tuple[str, ...]:
 
 def _pairs(atoms: Atoms, factor: float) -> set[tuple[int, int]]:
     """Find the pairs of atoms closer than a multiple of the sum of their covalent radii."""
-    from ase.data import covalent_radii
-    from scipy.spatial import KDTree
-
-    radii = factor * covalent_radii[atoms.numbers]
-    places = atoms.get_positions()
-    if atoms.pbc.any():
-        from ase.neighborlist import neighbor_list
-
-        found = zip(*neighbor_list("ij", atoms, list(radii)), strict=True)
-        return {(int(i), int(j)) for i, j in found if i < j}
-    pairs = KDTree(places).query_pairs(2 * float(radii.max()), output_type="ndarray")
-    distances = np.linalg.norm(places[pairs[:, 0]] - places[pairs[:, 1]], axis=1)
-    near = pairs[distances < radii[pairs].sum(axis=1)]
-    return {(int(i), int(j)) for i, j in near}
+    cell, pbc = check_cell(atoms.cell.array, atoms.pbc)
+    found = bonded_pairs(atoms.numbers, atoms.get_positions(), cell, pbc, factor=factor)
+    return {(min(pair), max(pair)) for pair in found.tolist() if pair[0] != pair[1]}

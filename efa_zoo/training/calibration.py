@@ -27,6 +27,7 @@ from efa_zoo.models.weights import named_arrays, save_weights
 from efa_zoo.structures.elements import ATOMIC_NUMBERS
 from efa_zoo.structures.graph import Graph, pack
 from efa_zoo.structures.packing import padded_shape
+from efa_zoo.training.covering import known_environments
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -233,7 +234,14 @@ def calibrate(
         )
     weights = save_model(files.weights, potential.network, calibration, card.name)
     record = calibration_record(found.source.name, found.training, found.validation)
-    card = write_results(files.zoo_file, weights=weights, calibration=record)
+    assert card.domain is not None  # which a model with weights has
+    known = known_environments(found.training, found.validation)
+    card = write_results(
+        files.zoo_file,
+        weights=weights,
+        calibration=record,
+        domain=dataclasses.replace(card.domain, environments=known),
+    )
     if data is None:
         metrics = evaluate(model, data_dir=data_dir).to_dict()
         card = write_results(files.zoo_file, metrics=metrics)

@@ -17,10 +17,11 @@ from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.structures.domain import Domain
 from efa_zoo.structures.elements import ATOMIC_NUMBERS, symbol
 from efa_zoo.training.calibration import calibration_record, fitted_calibration, save_model
+from efa_zoo.training.covering import covered_domain, known_environments
 from efa_zoo.training.data.finetuning import NewData, OldData
 from efa_zoo.training.data.references import References
 from efa_zoo.training.loop import Errors
-from efa_zoo.training.run import covered_domain, training_cost
+from efa_zoo.training.run import training_cost
 
 __all__ = ["FineTuned", "PartErrors", "check_folder", "model_name", "weights_sha256", "write_model"]
 
@@ -164,7 +165,10 @@ def write_model(
             data_sha256=new.sha256,
             replayed=len(old.training),
         ),
-        domain=_union(base.domain, covered_domain(new.structures, spin=base.model.spin_embedding)),
+        domain=dataclasses.replace(
+            _union(base.domain, covered_domain(new.structures, spin=base.model.spin_embedding)),
+            environments=known_environments(training, validation),
+        ),
         reference_energies={symbol(z): energy for z, energy in refs.new.items()},
         weights=save_model(weights, network, calibration, made.name),
         calibration=(

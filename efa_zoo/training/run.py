@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import logging
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import jax
-import numpy as np
 
 from efa_zoo.analysis.evaluation import evaluate
 from efa_zoo.base.errors import ConfigError, TrainingError
@@ -22,18 +20,14 @@ from efa_zoo.models.hub.registry import find
 from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.parallel.devices import Devices, device_mesh
 from efa_zoo.models.parallel.processes import is_first, wait_for_all
-from efa_zoo.structures.distances import closest
-from efa_zoo.structures.domain import Domain
 from efa_zoo.structures.elements import symbol
 from efa_zoo.training.calibration import calibration_record, fitted_calibration, save_model
+from efa_zoo.training.covering import covered_domain, known_environments
 from efa_zoo.training.data.reading import Loader, read_data
 from efa_zoo.training.loop import fit
 from efa_zoo.training.reporting import Report
 
-if TYPE_CHECKING:
-    from data_pipelines.structure import Structure
-
-__all__ = ["covered_domain", "train", "training_cost"]
+__all__ = ["train", "training_cost"]
 
 _logger = logging.getLogger(__name__)
 
@@ -118,7 +112,10 @@ def train(
         zoo_file,
         weights=save_model(weights, network, calibration, card.name),
         calibration=None if calibration is None else record,
-        domain=covered_domain(data.witnesses, spin=card.model.spin_embedding),
+        domain=dataclasses.replace(
+            covered_domain(data.witnesses, spin=card.model.spin_embedding),
+            environments=known_environments(seen, held_back),
+        ),
         reference_energies={symbol(z): energy for z, energy in data.references.items()},
         cost=training_cost(directory, mesh.size),
     )
@@ -130,42 +127,6 @@ def train(
         write_atomically(files.zoo_file, zoo_file.read_bytes())
     wait_for_all("the model is written")
     return directory
-
-
-def covered_domain(structures: Sequence[Structure], *, spin: bool = False) -> Domain:
-    """Tell what structures cover; distances are rounded outwards to 0.1 Å.
-
-    Args:
-        structures: at least one.
-        spin: whether the network embeds the spin.
-
-    Returns:
-        Their elements, charges, distances between atoms (the longest one is that of structures
-        without a cell, and if there are none the longest lattice vector), periodic directions, and
-        multiplicities with `spin`.
-    """
-    shortest, longest, vector = np.inf, 0.0, 0.0
-    for structure in structures:
-        if structure.cell is not None:
-            found, *_ = closest(structure.positions, structure.cell, structure.pbc)
-            shortest = min(shortest, found)
-            vector = max(vector, float(np.linalg.norm(structure.cell, axis=1).max()))
-        elif len(structure.positions) > 1:
-            vectors = structure.positions[:, None] - structure.positions[None]
-            distances = np.linalg.norm(vectors, axis=-1)[np.triu_indices(len(vectors), 1)]
-            shortest = min(shortest, float(distances.min()))
-            longest = max(longest, float(distances.max()))
-    electrons = [int(s.atomic_numbers.sum()) - s.total_charge for s in structures]
-    elements = sorted({int(z) for s in structures for z in s.atomic_numbers})
-    return Domain(
-        elements=tuple(symbol(z) for z in elements),
-        total_charges=tuple(sorted({s.total_charge for s in structures})),
-        max_distance=float(np.ceil((longest or vector) * 10) / 10),
-        min_distance=float(np.floor(shortest * 10) / 10),
-        closed_shell=all(count % 2 == 0 for count in electrons),
-        multiplicities=tuple(sorted({s.spin_multiplicity for s in structures})) if spin else (),
-        periodic_directions=tuple(sorted({sum(s.pbc) for s in structures})),
-    )
 
 
 def training_cost(directory: Path, devices: int = 1) -> dict[str, float | int | str]:

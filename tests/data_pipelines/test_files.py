@@ -463,6 +463,20 @@ def test_hdf5_without_positions_is_refused(tmp_path: Path) -> None:
         read_structures(tmp_path / "bad.h5")
 
 
+def test_names_in_hdf5_that_are_no_text_are_not_looked_at(
+    structures: list[Structure], tmp_path: Path
+) -> None:
+    write_hdf5(tmp_path / "some.h5", structures[:2])
+    with h5py.File(tmp_path / "some.h5", "a") as file:
+        file[b"\xff\xfe"] = np.zeros(3)
+    assert len(read_structures(tmp_path / "some.h5")) == 2
+    with h5py.File(tmp_path / "some.h5", "a") as file:
+        numbers = next(key for key in file if file[key].dtype == np.int32)
+        del file[numbers]
+    with pytest.raises(DataError, match="atomic numbers: no key"):
+        read_structures(tmp_path / "some.h5")
+
+
 def test_a_bad_group_of_hdf5_is_named(structures: list[Structure], tmp_path: Path) -> None:
     with h5py.File(tmp_path / "bad.h5", "w") as file:
         for key, array in padded(structures[:3]).items():

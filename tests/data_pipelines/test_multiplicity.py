@@ -21,8 +21,8 @@ from data_pipelines.files.reading import read_structures
 from data_pipelines.files.storage import from_example, to_example
 from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError
+from efa_zoo.training.covering import covered_domain
 from efa_zoo.training.data.choosing import require_places
-from efa_zoo.training.run import covered_domain
 
 
 def oxygen(multiplicity: int, **info: object) -> Atoms:

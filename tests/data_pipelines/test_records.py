@@ -33,8 +33,8 @@ from efa_zoo.models.hub.cards import Card
 from efa_zoo.models.hub.records import DataSource
 from efa_zoo.models.parallel.devices import device_mesh
 from efa_zoo.training import Batch
+from efa_zoo.training.covering import covered_domain
 from efa_zoo.training.data.reading import TrainingData, read_data
-from efa_zoo.training.run import covered_domain
 
 _CUTOFF = 4.0
 _CONFIG = TrainingConfig(steps=10, warmup_steps=1, batch_size=8, isolated_share=0.2, seed=3)

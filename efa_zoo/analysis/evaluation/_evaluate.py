@@ -70,7 +70,7 @@ def evaluate(
         predictions = predict_structures(potential, structures)
         by_part[split] = part_errors(structures, predictions)
         by_element[split] = element_errors(structures, predictions)
-        if quality := uncertainty_quality(structures, predictions):
+        if quality := uncertainty_quality(structures, predictions, potential.card):
             uncertainty[split] = quality
     return Evaluation(
         potential.card.name,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import norm, spearmanr
 
+from efa_zoo.models.hub.cards import Card
+from efa_zoo.models.inputs.bonds import unknown_bonds
 from efa_zoo.models.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -18,18 +20,19 @@ CONFIDENCES = tuple(round(0.1 * i, 1) for i in range(1, 10))
 
 
 def uncertainty_quality(
-    structures: Sequence[Structure], predictions: Sequence[Prediction]
+    structures: Sequence[Structure], predictions: Sequence[Prediction], card: Card
 ) -> dict[str, dict[str, Any]]:
     """Compare uncertainties with errors.
 
     Args:
         structures: with labels.
         predictions: of them.
+        card: of the model.
 
     Returns:
         For `energy` and `force` (components), as `interval_quality` gives it, and for `energy` also
-        the share of structures that are `refused` because of an atom with unknown surroundings;
-        empty where a prediction has no uncertainty.
+        the share of structures that are `refused` because of an atom with unknown bonds or
+        surroundings; empty where a prediction has no uncertainty.
     """
     if not structures or any(p.energy_uncertainty is None for p in predictions):
         return {}
@@ -40,7 +43,13 @@ def uncertainty_quality(
     components = np.concatenate(
         [np.repeat(np.asarray(p.force_uncertainty), 3) for p in predictions]
     )
-    refused = np.mean([not np.all(np.asarray(p.extrapolation) <= 1) for p in predictions])
+    refused = np.mean(
+        [
+            not np.all(np.asarray(p.extrapolation) <= 1)
+            or unknown_bonds(s.molecule(s.multiplicity or None), card) is not None
+            for s, p in pairs
+        ]
+    )
     return {
         "energy": {**interval_quality(energies, sigmas), "refused": float(refused)},
         "force": interval_quality(forces, components),

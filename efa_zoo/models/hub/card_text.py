@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -154,6 +155,7 @@ def card_lines(card: Card) -> Iterator[str]:
                 "distances": f"{domain.min_distance:g} to {domain.max_distance:g} Å",
                 "electrons": shells,
                 **_periodicity(domain),
+                "bonds": _bonds(domain),
             },
         )
     yield from _section("Limits", {"": card.limits} if card.limits else {})
@@ -184,6 +186,14 @@ def _periodicity(domain: Domain) -> dict[str, str]:
     if domain.periodic_directions == (0,):
         return {}
     return {"periodic directions": " or ".join(map(str, domain.periodic_directions))}
+
+
+def _bonds(domain: Domain) -> str:
+    """How many surroundings of an element are known, where these are listed."""
+    if not domain.environments:
+        return "not looked at"
+    counts = Counter(text.partition(" ")[0] for text in domain.environments)
+    return ", ".join(f"{n} kinds of {element}" for element, n in counts.items())
 
 
 def _section(title: str, table: Mapping[str, Any], indent: str = "  ") -> Iterator[str]:

@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike
 from efa_zoo.base.errors import ConfigError, InputError
 from efa_zoo.models.hub.card_text import signed
 from efa_zoo.models.hub.cards import Card, Domain
+from efa_zoo.models.inputs.bonds import unknown_bonds
 from efa_zoo.models.inputs.electrons import open_shell
 from efa_zoo.models.inputs.reading import read_structure
 from efa_zoo.structures.cells import Pbc, check_cell
@@ -358,15 +359,15 @@ def problems_out_of_range(molecule: Molecule, card: Card) -> list[str]:
             f"positions: atoms {first} and {second} are {shortest:.3g} Å apart, but {card.name} "
             f"knows distances from {domain.min_distance:g} Å"
         )
-    if molecule.cell is not None:  # all its distances occur, up to any length
-        return problems
-    longest, first, second = farthest(positions)
-    if longest > domain.max_distance:
-        problems.append(
-            f"positions: atoms {first} and {second} are {longest:.4g} Å apart, but {card.name} "
-            f"knows distances up to {domain.max_distance:g} Å"
-        )
-    return problems
+    if molecule.cell is None:  # all distances of a cell occur, up to any length
+        longest, first, second = farthest(positions)
+        if longest > domain.max_distance:
+            problems.append(
+                f"positions: atoms {first} and {second} are {longest:.4g} Å apart, but "
+                f"{card.name} knows distances up to {domain.max_distance:g} Å"
+            )
+    problem = unknown_bonds(molecule, card)
+    return problems if problem is None else [*problems, problem]
 
 
 def problems_of_electrons(molecule: Molecule, card: Card) -> list[str]:

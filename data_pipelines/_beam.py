@@ -7,11 +7,12 @@ the results in a file. Shards without a file, whose worker crashed, are run agai
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -27,6 +28,9 @@ _logger = logging.getLogger(__name__)
 #: How often a pipeline is started before shards are given up.
 _ATTEMPTS = 3
 
+#: Runs in this process. Beam's own choice, `DirectRunner`, first downloads a program, Prism.
+_HERE = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
 
 @dataclass(frozen=True)
 class Beam:
@@ -34,8 +38,8 @@ class Beam:
 
     Attributes:
         folder: For results, which all workers and this process see.
-        options: Of Beam's pipeline, such as `("--runner=FlinkRunner", "--flink_master=…")`; by
-            default it runs in this process.
+        options: Of Beam's pipeline, such as `("--runner=FlinkRunner", "--flink_master=…")`; without
+            a runner among them it runs in this process, one shard after the other.
         tasks: Number of tasks in a shard.
     """
 
@@ -102,23 +106,40 @@ def _run(
     last: bool,
 ) -> None:
     """Start a pipeline once; what it did is in the files."""
-    try:
-        beam = import_module("apache_beam")
-        options = import_module("apache_beam.options.pipeline_options").PipelineOptions
-    except ModuleNotFoundError as error:
-        raise DataError(
-            f"beam: package {error.name!r} is missing, expected the extra efa-zoo[beam]"
-        ) from error
     items = [(function, shard, str(files[start]), time_limit) for start, shard in shards.items()]
-    try:
-        with beam.Pipeline(options=options(list(where.options))) as pipeline:
-            created = pipeline | "Shards" >> beam.Create(items)
-            _ = created | "Spread" >> beam.Reshuffle() | "Run" >> beam.Map(run_shard)
-    except Exception as error:  # a runner raises whatever its workers do
-        if last:
+    with _quiet():
+        try:
+            beam = import_module("apache_beam")
+            options = import_module("apache_beam.options.pipeline_options").PipelineOptions
+        except ModuleNotFoundError as error:
+            raise DataError(
+                f"beam: package {error.name!r} is missing, expected the extra efa-zoo[beam]"
+            ) from error
+        # Of two runners the last one counts.
+        chosen = options([f"--runner={_HERE}", *where.options])
+        try:
+            with beam.Pipeline(options=chosen) as pipeline:
+                created = pipeline | "Shards" >> beam.Create(items)
+                _ = created | "Spread" >> beam.Reshuffle() | "Run" >> beam.Map(run_shard)
+        except Exception as error:  # a runner raises whatever its workers do
             reason = " ".join(str(error).split())[:300]
-            raise DataError(f"beam: shards failed {_ATTEMPTS} times ({reason})") from error
-        _logger.warning("beam: a worker failed, its shards are run again")
+            if last:
+                raise DataError(f"beam: shards failed {_ATTEMPTS} times ({reason})") from error
+            _logger.warning("beam: a worker failed, its shards are run again (%s)", reason)
+
+
+@contextlib.contextmanager
+def _quiet() -> Generator[None]:
+    """Keep Beam from configuring the root logger, and from telling what is raised as well."""
+    logger, root = logging.getLogger("apache_beam"), logging.getLogger()
+    level, guard = logger.level, logging.NullHandler()
+    logger.setLevel(logging.CRITICAL)
+    root.addHandler(guard)
+    try:
+        yield
+    finally:
+        root.removeHandler(guard)
+        logger.setLevel(level)
 
 
 def run_shard(item: tuple[str, tuple[Any, ...], str, float]) -> None:
@@ -127,10 +148,12 @@ def run_shard(item: tuple[str, tuple[Any, ...], str, float]) -> None:
     Args:
         item: Function, tasks, file for the results, and time limit of a task.
     """
-    from data_pipelines._workers import Failure, run_tasks
+    from data_pipelines._workers import Failure, on_beam, run_tasks
 
     function, tasks, file, time_limit = item
-    found = dict(run_tasks(function, tasks, workers=1, time_limit=time_limit))
+    # A runner that works in the process that started it hands on that tasks are for Beam.
+    with on_beam(None):
+        found = dict(run_tasks(function, tasks, workers=1, time_limit=time_limit))
     results = [found[place] for place in range(len(tasks))]
     metrics = import_module("apache_beam.metrics").Metrics
     metrics.counter("efa_zoo", "tasks").inc(len(results))

@@ -70,7 +70,7 @@ def on_beam(beam: Beam | None) -> Generator[None]:
     """Run tasks inside on Beam instead of in worker processes.
 
     Args:
-        beam: Where and how; None changes nothing.
+        beam: Where and how; None keeps them in worker processes.
     """
     token = _beam.set(beam)
     try:

@@ -17,6 +17,8 @@ from report.tables import markdown, model_table
 import efa_zoo
 from efa_zoo import Card, Coulomb, WindowedWaves
 from efa_zoo.base.config import KernelConfig
+from efa_zoo.models.hub.card_text import signed
+from efa_zoo.models.hub.records import PURPOSES, Purpose
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -30,10 +32,35 @@ def _reach(kernel: KernelConfig) -> str:
     return f"to {kernel.frequencies.max_length:g} Å"
 
 
+def _cards(purpose: Purpose) -> list[Card]:
+    found = [efa_zoo.card(name) for name in efa_zoo.list_models()]
+    found.sort(key=lambda card: card.model.attention is None)  # siblings come last
+    return [card for card in found if card.purpose == purpose]
+
+
+def models_for_use() -> Iterator[str]:
+    """One row per model that is trained for use."""
+    yield markdown(model_table((card, card.metrics["test"]["all"]) for card in _cards("use")))
+
+
 def models() -> Iterator[str]:
-    """One row per trained model."""
-    cards = [efa_zoo.card(name) for name in efa_zoo.list_models()]
-    yield markdown(model_table((card, card.metrics["test"]["all"]) for card in cards))
+    """One row per trained model, by purpose."""
+    for purpose, title in PURPOSES.items():
+        yield from ("", f"{title}:", "")
+        yield markdown(model_table((c, c.metrics["test"]["all"]) for c in _cards(purpose)))
+
+
+def chooser() -> Iterator[str]:
+    """Which model is for what, a line each."""
+    yield "| model | for | elements, charges |"
+    yield "|---|---|---|"
+    for purpose, title in PURPOSES.items():
+        yield f"| **{title}** | | |"
+        for card in _cards(purpose):
+            assert card.domain is not None
+            charges = signed(card.domain.total_charges)
+            knows = f"{' '.join(card.domain.elements)}; {charges}"
+            yield f"| [`{card.name}`](#{card.name}) | {card.description} | {knows} |"
 
 
 def dimers() -> Iterator[str]:
@@ -72,8 +99,9 @@ def dimers() -> Iterator[str]:
 
 def cards() -> Iterator[str]:
     """What is known about each trained model."""
-    for name in efa_zoo.list_models():
-        yield from _card(efa_zoo.card(name))
+    for purpose in PURPOSES:
+        for card in _cards(purpose):
+            yield from _card(card)
 
 
 def _card(card: Card) -> Iterator[str]:
@@ -264,10 +292,10 @@ def _error(error: float | None) -> str:
 
 
 TABLES: dict[Path, tuple[Callable[[], Iterator[str]], ...]] = {
-    ROOT / "README.md": (models,),
+    ROOT / "README.md": (models_for_use,),
     DOCS / "dimers.md": (dimers,),
     DOCS / "howto" / "kernels.md": (kernels,),
-    DOCS / "models.md": (cards,),
+    DOCS / "models.md": (chooser, cards),
     DOCS / "numbers.md": (models, symmetry, robustness, uncertainty, trust),
 }
 

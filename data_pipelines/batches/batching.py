@@ -192,7 +192,8 @@ class BatchPlan:
     def assignment(self) -> Int[np.ndarray, " structures"]:
         """Bucket of each structure."""
         widths = self.neighborhoods.widths(self.structures)
-        waves, pbc = self.neighborhoods.waves(self.structures), [s.pbc for s in self.structures]
+        waves = self.neighborhoods.waves(self.structures)
+        pbc = np.array([s.pbc for s in self.structures], bool)
         return assign_buckets(self._atoms, widths, self.buckets, waves, pbc)
 
     @cached_property

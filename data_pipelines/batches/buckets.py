@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from data_pipelines.batches.neighborhoods import Neighborhoods
 from data_pipelines.structure import Structure
@@ -16,6 +16,15 @@ from efa_zoo.structures.cells import OPEN, Pbc
 from efa_zoo.structures.graph import Shape
 
 _WIDTH_STEP = 4
+
+# In slots of neighbours, of the networks of the zoo on a CPU: an atom, and a pair in attention.
+_WORK_OF_ATOM = 8.0
+_WORK_OF_PAIR = 0.25
+
+_MOST_CANDIDATES = 40
+
+# Share of the work that one more shape has to save, since it is one more program to compile.
+_LEAST_GAIN = 0.03
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,7 @@ def choose_buckets(
     batch_size: int,
     max_buckets: int = 4,
 ) -> tuple[Shape, ...]:
-    """Choose the shapes that waste the fewest atom slots.
+    """Choose shapes that waste little work on padding.
 
     Args:
         structures: At least one; every one of them fits a bucket. Other structures of the same
@@ -100,21 +109,61 @@ def choose_buckets(
         max_buckets: Largest number of shapes, for structures of each kind of periodicity.
 
     Returns:
-        The buckets, open structures first, by ascending number of atoms. The neighbour width is the
-        largest among the structures that are small enough, rounded up to a multiple of four but,
-        without periodicity, not beyond all other atoms; the number of wave vectors likewise.
+        The buckets, open structures first, by ascending work, so that the first one that a
+        structure fits in is the best. The neighbour width is a multiple of four or, without
+        periodicity, all other atoms.
 
     Raises:
         DataError: If there are no structures or a number is below 1.
     """
     if not structures:
         raise DataError("structures: got none, expected at least one to choose buckets")
+    return buckets_by_periodicity(
+        np.array([len(s.atomic_numbers) for s in structures]),
+        neighborhoods.widths(structures),
+        neighborhoods.waves(structures),
+        np.array([s.pbc for s in structures], bool),
+        batch_size,
+        max_buckets,
+    )
+
+
+@contract
+def buckets_by_periodicity(
+    atoms: Int[np.ndarray, " structures"],
+    widths: Int[np.ndarray, " structures"],
+    waves: Int[np.ndarray, " structures"],
+    pbc: Bool[np.ndarray, "structures 3"],
+    batch_size: int,
+    max_buckets: int = 4,
+) -> tuple[Shape, ...]:
+    """Choose shapes for structures of known sizes, as `choose_buckets` does.
+
+    Args:
+        atoms: Numbers of atoms.
+        widths: Largest numbers of neighbours.
+        waves: Numbers of wave vectors.
+        pbc: Periodic directions.
+        batch_size: Molecules in a batch.
+        max_buckets: Largest number of shapes of each kind of periodicity.
+
+    Returns:
+        The buckets.
+
+    Raises:
+        DataError: If a number is below 1.
+    """
     buckets: list[Shape] = []
-    for pbc in sorted({s.pbc for s in structures}):
-        alike = [s for s in structures if s.pbc == pbc]
-        atoms = np.array([len(s.atomic_numbers) for s in alike])
-        widths, waves = neighborhoods.widths(alike), neighborhoods.waves(alike)
-        buckets += buckets_for(atoms, widths, batch_size, max_buckets, waves=waves, pbc=pbc)
+    for x, y, z in np.unique(pbc, axis=0).tolist():
+        inside = (pbc == (x, y, z)).all(axis=1)
+        buckets += buckets_for(
+            atoms[inside],
+            widths[inside],
+            batch_size,
+            max_buckets,
+            waves=waves[inside],
+            pbc=(x, y, z),
+        )
     return tuple(buckets)
 
 
@@ -139,7 +188,7 @@ def buckets_for(
         pbc: Periodic directions.
 
     Returns:
-        The buckets, by ascending number of atoms.
+        The buckets, by ascending work.
 
     Raises:
         DataError: If a number is below 1.
@@ -148,41 +197,71 @@ def buckets_for(
         if value < 1:
             raise DataError(f"{name}: got {value}, expected at least 1")
     waves = np.zeros_like(atoms) if waves is None else waves
+    rounded = -(-widths // _WIDTH_STEP) * _WIDTH_STEP
+    if not any(pbc):
+        rounded = np.maximum(1, np.minimum(rounded, atoms - 1))
     buckets: list[Shape] = []
-    for size in _best_sizes(atoms, max_buckets):
-        width, count = (int(x[atoms <= size].max()) for x in (widths, waves))
-        rounded, count = (-(-x // _WIDTH_STEP) * _WIDTH_STEP for x in (width, count))
-        width = rounded if any(pbc) else max(1, min(rounded, size - 1))
+    for size, width in _best_shapes(atoms, rounded, max_buckets):
+        count = int(waves[(atoms <= size) & (rounded <= width)].max())
+        count = -(-count // _WIDTH_STEP) * _WIDTH_STEP
         buckets.append(Shape(batch_size, size, width, count, pbc))
     return tuple(buckets)
 
 
-def _best_sizes(atoms: Int[np.ndarray, " structures"], count: int) -> list[int]:
-    """Find up to `count` padded sizes with the smallest sum over structures, exactly.
+def _work(atoms: Int[np.ndarray, " ..."], widths: Int[np.ndarray, " ..."]) -> np.ndarray:
+    """Estimate the work on one molecule of a shape, in slots of neighbours."""
+    return atoms * (widths + _WORK_OF_ATOM + _WORK_OF_PAIR * atoms)
 
-    Dynamic programming over the distinct sizes: `best[i]` is the smallest sum for all structures of
-    the first i distinct sizes, with the sizes that reach it.
+
+def _best_shapes(
+    atoms: Int[np.ndarray, " structures"], widths: Int[np.ndarray, " structures"], count: int
+) -> list[tuple[int, int]]:
+    """Find up to `count` sizes and widths, by ascending work, with little work over structures.
+
+    The largest shape holds everything. Others are added one by one, each where it saves most, and
+    then moved in turns until no move of one of them saves anything. One that saves little is left
+    out.
     """
-    sizes, frequency = np.unique(atoms, return_counts=True)
-    below = np.concatenate([[0], np.cumsum(frequency)])
-    best: list[tuple[int, list[int]]] = [(0, [])] + [
-        (int(below[i] * sizes[i - 1]), [int(sizes[i - 1])]) for i in range(1, len(sizes) + 1)
-    ]
-    for _ in range(count - 1):
-        best = [best[0]] + [
-            min(
-                best[i],
-                *(
-                    (
-                        best[j][0] + int((below[i] - below[j]) * sizes[i - 1]),
-                        [*best[j][1], int(sizes[i - 1])],
-                    )
-                    for j in range(i)
-                ),
-            )
-            for i in range(1, len(sizes) + 1)
-        ]
-    return best[-1][1]
+    kinds, frequency = np.unique(np.stack([atoms, widths], axis=1), axis=0, return_counts=True)
+    sizes, breadths = kinds.T
+    candidates = np.stack(
+        np.meshgrid(_at_most(sizes), _at_most(breadths), indexing="ij"), axis=-1
+    ).reshape(-1, 2)
+    work = _work(*candidates.T)
+    fits = (sizes <= candidates[:, :1]) & (breadths <= candidates[:, 1:])
+    # [candidates, kinds]: the work on each kind in each shape.
+    each = np.where(fits, work[:, None], np.inf)
+    chosen = [len(candidates) - 1]
+
+    def best_beside(others: list[int]) -> tuple[float, int]:
+        sums = np.minimum(each, each[others].min(axis=0)) @ frequency
+        place = int(sums.argmin())
+        return float(sums[place]), place
+
+    total = float(each[chosen[0]] @ frequency)
+    while len(chosen) < count:
+        least, place = best_beside(chosen)
+        if least > (1 - _LEAST_GAIN) * total:
+            break
+        total = least
+        chosen.append(place)
+        moved = True
+        while moved:
+            moved = False
+            for i in range(1, len(chosen)):
+                least, place = best_beside(chosen[:i] + chosen[i + 1 :])
+                if least < total:
+                    total, chosen[i], moved = least, place, True
+    used = sorted(set(each[chosen].argmin(axis=0).tolist()) | {0})
+    places = sorted((chosen[i] for i in used), key=lambda place: work[place])
+    return [(int(candidates[place, 0]), int(candidates[place, 1])) for place in places]
+
+
+def _at_most(values: Int[np.ndarray, " values"]) -> Int[np.ndarray, " chosen"]:
+    """Thin out distinct values evenly, keeping the largest."""
+    distinct = np.unique(values)
+    places = np.linspace(0, len(distinct) - 1, _MOST_CANDIDATES).round().astype(int)
+    return distinct[np.unique(places)]
 
 
 @contract
@@ -225,14 +304,14 @@ def assign_buckets(
     widths: Int[np.ndarray, " structures"],
     buckets: Sequence[Shape],
     waves: Int[np.ndarray, " structures"] | None = None,
-    pbc: Sequence[Pbc] | None = None,
+    pbc: Bool[np.ndarray, "structures 3"] | None = None,
 ) -> Int[np.ndarray, " structures"]:
     """Find the first bucket that each structure fits in.
 
     Args:
         atoms: Numbers of atoms.
         widths: Largest numbers of neighbours.
-        buckets: By ascending size.
+        buckets: By ascending work.
         waves: Numbers of wave vectors; None where no structure is periodic.
         pbc: Periodic directions, likewise.
 
@@ -243,7 +322,8 @@ def assign_buckets(
         DataError: If a structure fits no bucket.
     """
     waves = np.zeros_like(atoms) if waves is None else waves
-    same = {b.pbc: np.array([x == b.pbc for x in pbc or [OPEN] * len(atoms)]) for b in buckets}
+    pbc = np.zeros((len(atoms), 3), bool) if pbc is None else pbc
+    same = {b.pbc: (pbc == b.pbc).all(axis=1) for b in buckets}
     fits = np.array(
         [
             same[b.pbc] & (atoms <= b.atoms) & (widths <= b.neighbors) & (waves <= b.waves)
@@ -256,6 +336,6 @@ def assign_buckets(
         i = int(homeless[0])
         raise DataError(
             f"structure {i}: {atoms[i]} atoms with up to {widths[i]} neighbours, pbc "
-            f"{list(pbc[i] if pbc else OPEN)}, expected to fit one of {list(buckets)}"
+            f"{pbc[i].tolist()}, expected to fit one of {list(buckets)}"
         )
     return fits.argmax(axis=0)

@@ -36,6 +36,8 @@ class StoredPlan:
         survey: What was found in them.
         buckets: Shapes, for example from `buckets_for`.
         cutoff: Neighbours are the pairs closer than this in Å; None takes every pair.
+        wave_reach: How far wave vectors of structures reach in 1/Å that are periodic in three
+            directions, as in the survey.
         numbers: Which structures an epoch takes, a repeated one as often as it is given; None takes
             each once.
         seed: Of the order.
@@ -46,6 +48,7 @@ class StoredPlan:
     survey: Survey
     buckets: Sequence[Shape]
     cutoff: float | None
+    wave_reach: float = 0.0
     numbers: Int[np.ndarray, " places"] | None = None
     seed: int = 0
     spin: bool = False
@@ -58,8 +61,9 @@ class StoredPlan:
     @cached_property
     def assignment(self) -> Int[np.ndarray, " places"]:
         """Bucket of the structure at each place."""
-        found = assign_buckets(self.survey.atoms, self.survey.widths, self.buckets)
-        return found[self.chosen]
+        found = self.survey
+        buckets = assign_buckets(found.atoms, found.widths, self.buckets, found.waves, found.pbc)
+        return buckets[self.chosen]
 
     @property
     def report(self) -> PaddingReport:
@@ -150,6 +154,7 @@ class GrainBatches:
             assignment=plan.assignment,
             buckets=tuple(plan.buckets),
             cutoff=plan.cutoff,
+            wave_reach=plan.wave_reach,
             seed=plan.seed,
             spin=plan.spin,
             labels=plan.survey.labels,
@@ -180,6 +185,7 @@ class _Batches:
     assignment: Int[np.ndarray, " places"]
     buckets: tuple[Shape, ...]
     cutoff: float | None
+    wave_reach: float
     seed: int
     spin: bool
     labels: frozenset[str]
@@ -215,7 +221,7 @@ class _Batches:
         batch = pack_batch(
             structures,
             relative_energies(structures, self.reference_energies),
-            Neighborhoods(self.cutoff),
+            Neighborhoods(self.cutoff, lambda: self.wave_reach),
             shape,
             dtype=self.dtype,
             labels=self.labels,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Bool, Float64, Int
 
 from data_pipelines._workers import available_cores, required, run_all
 from data_pipelines.labels.energies import compositions_of, fit_to_compositions
@@ -16,6 +17,7 @@ from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError
 from efa_zoo.structures.distances import closest, farthest
 from efa_zoo.structures.neighbors import neighbor_matrix
+from efa_zoo.structures.packing import number_of_waves
 
 __all__ = ["Survey", "survey"]
 
@@ -31,19 +33,23 @@ class Survey:
         atoms: Numbers of atoms.
         widths: Largest numbers of neighbours of an atom.
         pairs: Numbers of pairs of neighbours.
+        waves: Numbers of wave vectors.
+        pbc: Which directions are periodic.
         energies: Total energies in eV.
         elements: Atomic numbers in ascending order.
         compositions: Number of atoms of each element.
         isolated: Of each isolated molecule its name, None for every other structure.
-        labels: Which of `charges` and `dipole` all structures have.
+        labels: Which of `charges`, `dipole` and `stress` all structures have.
         with_dipoles: How many structures have atomic dipoles.
-        witnesses: A few structures that show what there is: each element, charge and multiplicity,
-            and the shortest and the longest distance.
+        witnesses: A few structures that show what there is: each element, charge, multiplicity and
+            periodicity, and the shortest and the longest distance and lattice vector.
     """
 
     atoms: Int[np.ndarray, " structures"]
     widths: Int[np.ndarray, " structures"]
     pairs: Int[np.ndarray, " structures"]
+    waves: Int[np.ndarray, " structures"]
+    pbc: Bool[np.ndarray, "structures 3"]
     energies: Float64[np.ndarray, " structures"]
     elements: tuple[int, ...]
     compositions: Int[np.ndarray, "structures elements"]
@@ -60,17 +66,23 @@ class Survey:
 
 
 def survey(
-    structures: StoredStructures, cutoff: float | None, *, workers: int | None = None
+    structures: StoredStructures,
+    cutoff: float | None,
+    wave_reach: float = 0.0,
+    *,
+    workers: int | None = None,
 ) -> Survey:
     """Look at every structure of a split once.
 
     Args:
         structures: Where they lie.
         cutoff: Neighbours are the pairs closer than this in Å; None takes every pair.
+        wave_reach: How far wave vectors of structures reach in 1/Å that are periodic in three
+            directions.
         workers: Worker processes, None for one per available core.
 
     Returns:
-        What was found, some 40 bytes a structure.
+        What was found, some 50 bytes a structure.
 
     Raises:
         DataError: If there are no structures, or only some have atomic dipoles, or a part of them
@@ -81,7 +93,14 @@ def survey(
         raise DataError(f"split of {structures.directory}: got no structures, expected some")
     starts = range(0, total, _CHUNK)
     tasks = [
-        (structures.directory, structures.split, start, min(start + _CHUNK, total), cutoff)
+        _Part(
+            structures.directory,
+            structures.split,
+            start,
+            min(start + _CHUNK, total),
+            cutoff,
+            wave_reach,
+        )
         for start in starts
     ]
     outcomes = run_all(
@@ -107,6 +126,8 @@ def survey(
         atoms=np.concatenate([part.atoms for part in parts]),
         widths=np.concatenate([part.widths for part in parts]),
         pairs=np.concatenate([part.pairs for part in parts]),
+        waves=np.concatenate([part.waves for part in parts]),
+        pbc=np.concatenate([part.pbc for part in parts]),
         energies=np.concatenate([part.energies for part in parts]),
         elements=elements,
         compositions=compositions,
@@ -122,36 +143,44 @@ def _opened(directory: str, split: str) -> StoredStructures:
     return StoredStructures(directory, split)
 
 
-def survey_part(task: tuple[str, str, int, int, float | None]) -> Survey:
+class _Part(NamedTuple):
+    """Structures of a split, from `start` up to `stop`."""
+
+    directory: str
+    split: str
+    start: int
+    stop: int
+    cutoff: float | None
+    wave_reach: float
+
+
+def survey_part(task: _Part) -> Survey:
     """Look at some structures; runs in a worker.
 
     Args:
-        task: Directory, split, first structure, the one after the last, and the cutoff.
+        task: Which, and what to look for.
 
     Returns:
         What was found.
     """
-    directory, split, start, stop, cutoff = task
-    structures = _opened(directory, split)[start:stop]
-    periodic = next((s for s in structures if s.cell is not None), None)
-    if periodic is not None:
-        raise DataError(
-            f"pbc: got {list(periodic.pbc)}, expected open structures, because periodic ones are "
-            "batched from memory only"
-        )
-    lists = [neighbor_matrix(s.positions, cutoff) for s in structures]
+    structures = _opened(task.directory, task.split)[task.start : task.stop]
+    lists = [neighbor_matrix(s.positions, task.cutoff, s.cell, s.pbc) for s in structures]
     elements = tuple(sorted({int(z) for s in structures for z in s.atomic_numbers}))
     return Survey(
         atoms=np.array([len(s.atomic_numbers) for s in structures], np.int32),
         widths=np.array([found.width for found in lists], np.int32),
         pairs=np.array([found.mask.sum() for found in lists], np.int32),
+        waves=np.array(
+            [number_of_waves(s.molecule(), task.wave_reach) for s in structures], np.int32
+        ),
+        pbc=np.array([s.pbc for s in structures], bool),
         energies=np.array([s.energy for s in structures]),
         elements=elements,
         compositions=compositions_of(structures, elements).astype(np.int32),
         isolated=[s.pair if s.pair and np.isnan(s.separation) else None for s in structures],
         labels=frozenset(
             name
-            for name in ("charges", "dipole")
+            for name in ("charges", "dipole", "stress")
             if all(getattr(s, name) is not None for s in structures)
         ),
         with_dipoles=sum(s.atomic_dipoles is not None for s in structures),
@@ -171,14 +200,17 @@ def _witnesses(structures: Iterable[Structure]) -> list[Structure]:
             ("odd", (int(structure.atomic_numbers.sum()) - structure.total_charge) % 2),
             ("multiplicity", structure.multiplicity),
             ("spin multiplicity", structure.spin_multiplicity),
+            ("periodic directions", sum(structure.pbc)),
         }
         if not own <= seen:
             kept.append(structure)
             seen |= own
-        reach = {
-            "short": closest(structure.positions)[0],
-            "long": -farthest(structure.positions)[0],
-        }
+        cell = structure.cell
+        reach = {"short": closest(structure.positions, cell, structure.pbc)[0]}
+        if cell is None:
+            reach["long"] = -farthest(structure.positions)[0]
+        else:
+            reach["vector"] = -float(np.linalg.norm(cell, axis=1).max())
         for name, value in reach.items():
             if name not in extremes or value < extremes[name][0]:
                 extremes[name] = value, structure

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def write_extxyz(path: str | os.PathLike[str], structures: Sequence[Structure]) -> None:
-    """Write structures with energy (eV), forces (eV/Å), charge (e) and pair, atomically.
+    """Write structures with energy (eV), forces (eV/Å), charge (e), pair and group, atomically.
 
     Where structures have them, cells, `charges` (e) of the atoms, `dipole` (e·Å, about the origin
     of the coordinates) and `stress` (eV/Å³) are written too.
@@ -58,7 +58,7 @@ def write_extxyz(path: str | os.PathLike[str], structures: Sequence[Structure]) 
         raise DataError(f"{path}: package 'ase' is missing, expected efa-zoo[ase]") from error
     frames = []
     for s in structures:
-        given = {"pair": s.pair, MULTIPLICITY_KEY: s.multiplicity}
+        given = {"pair": s.pair, "group": s.group, MULTIPLICITY_KEY: s.multiplicity}
         info = {"charge": s.total_charge} | {key: value for key, value in given.items() if value}
         atoms = Atoms(numbers=s.atomic_numbers, positions=s.positions, info=info)
         if s.cell is not None:

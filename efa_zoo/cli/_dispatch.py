@@ -44,6 +44,7 @@ COMMANDS: Mapping[str, str] = {
     "data add": "data.add",
     "data pair": "data.pair",
     "data replay": "data.replay",
+    "data grow": "data.grow",
     "completion": "completion",
 }
 

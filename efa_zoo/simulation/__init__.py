@@ -15,14 +15,17 @@ from efa_zoo.simulation.config import DynamicsConfig
 
 if TYPE_CHECKING:
     from efa_zoo.simulation.dynamics import DynamicsResult, run_dynamics
+    from efa_zoo.simulation.growing import Grown, grow
     from efa_zoo.simulation.records import energy_drift, read_log
     from efa_zoo.simulation.relaxation import Relaxation, relax
 
 __all__ = [
     "DynamicsConfig",
     "DynamicsResult",
+    "Grown",
     "Relaxation",
     "energy_drift",
+    "grow",
     "read_log",
     "relax",
     "run_dynamics",
@@ -30,8 +33,10 @@ __all__ = [
 
 _HOMES = {
     "DynamicsResult": "dynamics",
+    "Grown": "growing",
     "Relaxation": "relaxation",
     "energy_drift": "records",
+    "grow": "growing",
     "read_log": "records",
     "relax": "relaxation",
     "run_dynamics": "dynamics",

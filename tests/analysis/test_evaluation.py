@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from efa_zoo import load, predict
 from efa_zoo.analysis.evaluation import evaluate, fit_inverse_powers, long_range
 from efa_zoo.analysis.evaluation.long_range import CHARGES, tail_power
-from efa_zoo.analysis.evaluation.statistics import SEPARATION_BINS
+from efa_zoo.analysis.evaluation.statistics import SEPARATION_BINS, part_errors
 from efa_zoo.base.errors import DataError
 from efa_zoo.structures.graph import Graph
 
@@ -263,3 +265,47 @@ def test_options_of_a_file_are_refused_for_a_data_set(zoo: Path) -> None:
     files = pytest.importorskip("data_pipelines.files.reading")
     with pytest.raises(DataError, match="reading: given, expected none"):
         evaluate("toy", reading=files.FileOptions(energy_key="E"))
+
+
+def test_many_kinds_are_told_by_their_halves_and_sizes_by_atoms() -> None:
+    rng = np.random.default_rng(0)
+    kinds = [
+        f"{family}/{way}" for family in "abcdefg" for way in ("x1", "x2", "x10", "y", "z", "w")
+    ]
+    sizes = [3 if i % 3 else 60 for i in range(len(kinds))]
+    made, found = [], []
+    for kind, atoms in zip(kinds, sizes, strict=True):
+        one = dataclasses.replace(
+            make(rng, np.nan),
+            atomic_numbers=np.full(atoms, 1, np.int32),
+            positions=rng.normal(size=(atoms, 3)),
+            forces=np.zeros((atoms, 3)),
+            charges=np.zeros(atoms),
+            dipole=np.zeros(3),
+            kind=kind,
+        )
+        made.append(one)
+        found.append(
+            SimpleNamespace(
+                energy=one.energy + (0.6 if kind.startswith("a") else 0.3),
+                forces=one.forces + (0.1 if kind.endswith("x10") else 0.0),
+                charges=np.full(atoms, 0.02),
+                dipole=np.asarray([0.3, 0.0, 0.0]),
+                stress=None,
+            )
+        )
+    table = part_errors(made, typing.cast("Any", found))
+    assert [part for part in table if len(part) < 4] == [
+        "all", "a", "b", "c", "d", "e", "f", "g", "w", "x1", "x2", "x10", "y", "z",
+    ]  # fmt: skip
+    assert table["a"]["count"] == 6 and table["x10"]["count"] == 7
+    assert table["a"]["energy_mae"] == pytest.approx(0.6)
+    assert table["x10"]["force_mae"] == pytest.approx(0.1) and table["x1"]["force_mae"] == 0
+    assert table["all"]["charge_mae"] == pytest.approx(0.02)
+    assert table["all"]["dipole_mae"] == pytest.approx(0.1)
+    large = table["51 atoms and more"]
+    assert large["count"] == 14 and "21 to 50 atoms" not in table
+    errors = [0.6 if kind[0] == "a" else 0.3 for kind in kinds[::3]]
+    expected = np.mean(errors) / 60
+    assert large["energy_mae_per_atom"] == pytest.approx(expected)
+    assert "energy_mae_per_atom" not in table["all"]

@@ -15,13 +15,25 @@ from efa_zoo.models.hub.cards import Card
 
 def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     out = succeed(capsys, "list", "toy*")
-    toy, what, facts, *others = out.splitlines()
-    assert (toy, what.strip()) == ("toy", "A toy, never trained.")
+    title, toy, what, facts, *others = out.splitlines()
+    assert title == "For use:"
+    assert (toy.strip(), what.strip()) == ("toy", "A toy, never trained.")
     assert facts.strip().startswith("H C N O; charges -1 0 +1; none; ")
-    assert others[0] == "toy_neutral"
+    assert others[0].strip() == "toy_neutral"
     assert len(others) == 3
     assert "toy_recipe" in succeed(capsys, "list", "--all")
     assert succeed(capsys, "list", "nothing") == ""
+
+
+def test_models_are_listed_by_purpose_and_siblings_last(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = succeed(capsys, "list").splitlines()
+    titles = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert titles == ["For use:", "The paper's experiments:", "Toys:"]
+    places = [lines.index(f"  mpnn_{name}") for name in ("efa_dimers", "dimers", "efa_sn2")]
+    assert places == sorted(places)
+    assert places[1] < lines.index(titles[1]) < places[2]
 
 
 def test_a_card_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from scipy.spatial.distance import pdist
 
 from data_pipelines.batches.batching import BatchPlan, NumpyBatches
-from data_pipelines.batches.buckets import choose_buckets
+from data_pipelines.batches.buckets import assign_buckets, buckets_for, choose_buckets
 from data_pipelines.batches.neighborhoods import Neighborhoods
 from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError
@@ -47,17 +47,34 @@ def same(one: Sequence[Batch], other: Sequence[Batch]) -> bool:
     return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
 
 
-def test_buckets_waste_as_little_as_any_choice_of_sizes(
-    structures: Structures, buckets: Buckets
-) -> None:
-    atoms = [len(s.atomic_numbers) for s in structures]
-    sizes = sorted(set(atoms))
+@pytest.mark.parametrize("seed", range(5))
+def test_buckets_waste_about_as_little_as_any_choice_of_shapes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    atoms = rng.choice([4, 9, 13, 20, 32], 200).astype(np.int32)
+    widths = np.minimum(atoms - 1, 4 * rng.integers(1, 5, 200)).astype(np.int32)
+    largest = (int(atoms.max()), int(widths.max()))
 
-    def slots(chosen: tuple[int, ...]) -> int:
-        return sum(min(size for size in chosen if size >= n) for n in atoms)
+    def work(shapes: Sequence[tuple[int, int]]) -> float:
+        fits = [
+            np.where((atoms <= a) & (widths <= w), a * (w + 8 + a / 4), np.inf) for a, w in shapes
+        ]
+        return float(np.min(fits, axis=0).sum())
 
-    best = min(slots((*chosen, sizes[-1])) for chosen in combinations(sizes[:-1], 2))
-    assert slots(tuple(bucket.atoms for bucket in buckets)) == best
+    buckets = buckets_for(atoms, widths, 8, 3)
+    found = [(bucket.atoms, bucket.neighbors) for bucket in buckets]
+    shapes = sorted({(int(a), int(w)) for a in set(atoms.tolist()) for w in set(widths.tolist())})
+    best = min(work([*chosen, largest]) for chosen in combinations(shapes, 2))
+    assert work(found) <= 1.02 * best
+    assert found[-1] == largest
+    assignment = assign_buckets(atoms, widths, buckets)
+    chosen = np.array([a * (w + 8 + a / 4) for a, w in found])[assignment]
+    assert chosen.sum() == work(found)
+
+
+def test_a_shape_that_saves_little_is_not_compiled() -> None:
+    atoms = np.array([20] * 1000 + [19], np.int32)
+    widths = np.full(1001, 12, np.int32)
+    assert buckets_for(atoms, widths, 8, 4) == (Shape(8, 20, 12),)
 
 
 def test_every_structure_fits_a_bucket_whose_width_is_rounded_up(
@@ -177,11 +194,10 @@ def test_fill_ratio_grows_with_the_number_of_buckets(structures: Structures) -> 
             structures,
             choose_buckets(structures, Neighborhoods(CUTOFF), 1, n),
             Neighborhoods(CUTOFF),
-        ).report.atom_fill
-        for n in (1, 2, 4, 12)
+        ).report.neighbor_fill
+        for n in (1, 2, 4)
     ]
-    assert fills == sorted(fills)
-    assert fills[-1] == 1.0
+    assert fills == sorted(fills) and fills[0] < fills[-1]
 
 
 def test_far_from_the_origin_float32_keeps_every_distance(structures: Structures) -> None:

@@ -20,8 +20,13 @@ from data_pipelines import load_split
 from data_pipelines.batches.neighborhoods import Neighborhoods
 from data_pipelines.batches.records import GrainBatches
 from data_pipelines.batches.survey import survey
+from data_pipelines.builders.structures import add_file
 from data_pipelines.datasets import open_split
+from data_pipelines.files.extxyz import write_extxyz
+from data_pipelines.files.options import FileOptions
 from data_pipelines.labels.energies import fit_reference_energies
+from data_pipelines.splitting import SplitOptions
+from data_pipelines.structure import Structure
 from efa_zoo.base.config import MessagePassingConfig, ModelConfig, TrainingConfig
 from efa_zoo.base.errors import DataError
 from efa_zoo.models.hub.cards import Card
@@ -129,3 +134,62 @@ def test_a_split_that_is_not_there_is_refused(tiny_data_dir: Path) -> None:
     assert stored[-1].energy == stored[len(stored) - 1].energy == stored[-2:][1].energy
     with pytest.raises(IndexError):
         stored[len(stored)]
+
+
+def _crystal(seed: int, atoms: int, *, periodic: bool = True) -> Structure:
+    """Salt at random places, in a cell or without one."""
+    rng = np.random.default_rng(seed)
+    cell = np.array([[6.0, 0.5, 0.0], [0.0, 5.5, 0.3], [0.2, 0.0, 7.0]]) * rng.uniform(1, 1.4)
+    places = np.stack([np.arange(atoms) / atoms, np.arange(atoms) % 2 / 2, rng.uniform(size=atoms)])
+    return Structure(
+        atomic_numbers=np.resize([11, 17], atoms).astype(np.int32),
+        positions=places.T @ cell,
+        energy=float(rng.normal()),
+        forces=rng.normal(size=(atoms, 3)),
+        total_charge=0,
+        cell=cell if periodic else None,
+        pbc=(periodic, periodic, periodic),
+        stress=rng.normal(size=6) if periodic else None,
+    )
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_structures_in_cells_come_from_disk_as_from_memory(tmp_path: Path, mixed: bool) -> None:
+    structures = [
+        _crystal(seed, 4 + 2 * (seed % 3), periodic=not mixed or seed % 4 > 0) for seed in range(30)
+    ]
+    write_extxyz(tmp_path / "salt.extxyz", structures)
+    add_file(
+        "salt",
+        tmp_path / "salt.extxyz",
+        reading=FileOptions(stress_key=None if mixed else "stress"),
+        splitting=SplitOptions(counts=(20, 6, 4)),
+        data_dir=tmp_path,
+    )
+    card = dataclasses.replace(
+        _CARD, data=DataSource(name="structures/salt", level_of_theory="none")
+    )
+    asked: list[float] = []
+
+    def wave_reach() -> float:
+        asked.append(3.0)
+        return 3.0
+
+    config = dataclasses.replace(_CONFIG, isolated_share=0.0)
+    memory, disk = (
+        read_data(card, config, name, device_mesh(1), tmp_path, wave_reach)
+        for name in ("numpy", "grain")
+    )
+    assert isinstance(disk.training, GrainBatches)
+    found = disk.training.plan.survey
+    assert found.pbc.any()
+    assert found.pbc.all() == (not mixed)
+    assert (found.waves > 0).tolist() == found.pbc[:, 0].tolist()
+    assert ("stress" in found.labels) == (not mixed)
+    assert asked
+    here = dataclasses.replace(disk.training, workers=0)
+    assert {b.pbc[0] for b in here.plan.buckets} == ({True, False} if mixed else {True})
+    for epoch in (0, 1):
+        assert _assert_same(here(epoch), memory.training(epoch)) >= 3
+    _assert_same(disk.validation(0), memory.validation(0))
+    assert covered_domain(disk.witnesses) == covered_domain(memory.witnesses)

@@ -19,9 +19,12 @@ class Evaluation:
 
     Attributes:
         name: of the model.
-        splits: split, then `all`, a bin of distance or a kind of structure, then `count`,
+        splits: split, then `all`, a bin of distance or of the number of atoms, or a kind of
+            structure (of more than 40 kinds the halves before and after a slash), then `count`,
             `energy_mae`, `energy_rmse` (eV), `force_mae`, `force_rmse` (eV/Å), and of structures
-            with such labels `stress_mae`, `stress_rmse` (eV/Å³). A file is one split.
+            with such labels `charge_mae` (e), `dipole_mae` (e·Å, of components), `stress_mae`,
+            `stress_rmse` (eV/Å³); in bins of the number of atoms `energy_mae_per_atom` (eV). A
+            file is one split.
         long_range: interaction energies at separations of 6 to 15 Å, for `all` pairs and by the
             charges of the two: `count`, root mean square of the label and of the error (`rms`,
             `rmse`, eV), their `ratio`, and of interactions above 1 meV the share of `wrong_sign`;
@@ -76,6 +79,13 @@ class Evaluation:
                     f"{label:28}{row['count']:11.0f}{numbers[0]:12.2f}{numbers[1]:9.2f}"
                     f"{numbers[2]:12.2f}{numbers[3]:9.2f}"
                 )
+                if "energy_mae_per_atom" in row:
+                    each = 1e3 * row["energy_mae_per_atom"]
+                    lines.append(f"{'    meV an atom':39}{each:12.2f}")
+                if "charge_mae" in row and part == "all":
+                    lines.append(f"{'  charges MAE (0.001 e)':39}{1e3 * row['charge_mae']:12.2f}")
+                if "dipole_mae" in row and part == "all":
+                    lines.append(f"{'  dipole MAE (0.001 e·Å)':39}{1e3 * row['dipole_mae']:12.2f}")
                 if "stress_mae" in row:
                     mae, rmse = (1e3 * row[f"stress_{kind}"] for kind in ("mae", "rmse"))
                     lines.append(f"{'  stress MAE, RMSE (meV/Å³)':39}{mae:12.3f}{rmse:9.3f}")

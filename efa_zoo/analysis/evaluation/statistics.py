@@ -30,13 +30,25 @@ SIZE_BINS: tuple[tuple[str, float, float], ...] = (
     ("beyond 20 Å across", 20.0, np.inf),
 )
 
+#: Bins of the number of atoms, where structures of the first and of the last one occur.
+ATOM_BINS: tuple[tuple[str, int, int], ...] = (
+    ("1 to 20 atoms", 1, 20),
+    ("21 to 50 atoms", 21, 50),
+    ("51 atoms and more", 51, 10**9),
+)
+
+#: With more kinds than this a table has a row for each half of `kind`, before and after the slash.
+MOST_KINDS = 40
+
 
 def part_errors(
     structures: Sequence[Structure], predictions: Sequence[Prediction]
 ) -> dict[str, dict[str, float]]:
-    """Errors over all structures, over each bin of distance and over each kind."""
+    """Errors over all structures, over bins of distance and number of atoms, and over kinds."""
     energy = np.asarray([p.energy - s.energy for s, p in zip(structures, predictions, strict=True)])
     forces = [p.forces - s.forces for s, p in zip(structures, predictions, strict=True)]
+    sizes = np.asarray([len(s.atomic_numbers) for s in structures])
+    by_atoms = {label for label, _, _ in ATOM_BINS}
     table = {}
     for label, members in _parts(structures).items():
         if not members.any():
@@ -48,9 +60,31 @@ def part_errors(
             "energy_rmse": float(np.sqrt((energy[members] ** 2).mean())),
             "force_mae": float(np.abs(components).mean()),
             "force_rmse": float(np.sqrt((components**2).mean())),
+            **_charge_errors(structures, predictions, members),
             **_stress_errors(structures, predictions, members),
         }
+        if label in by_atoms:
+            per_atom = np.abs(energy[members]) / sizes[members]
+            table[label]["energy_mae_per_atom"] = float(per_atom.mean())
     return table
+
+
+def _charge_errors(
+    structures: Sequence[Structure], predictions: Sequence[Prediction], members: np.ndarray
+) -> dict[str, float]:
+    """Errors of charges in e and of components of dipoles in e·Å, where there are labels."""
+    charges, dipoles = [], []
+    for i in np.flatnonzero(members).tolist():
+        found, label = predictions[i], structures[i]
+        if found.charges is not None and label.charges is not None:
+            charges.append(found.charges - label.charges)
+        if found.dipole is not None and label.dipole is not None:
+            dipoles.append(found.dipole - label.dipole)
+    return {
+        name: float(np.abs(np.concatenate(residuals)).mean())
+        for name, residuals in (("charge_mae", charges), ("dipole_mae", dipoles))
+        if residuals
+    }
 
 
 def _stress_errors(
@@ -88,12 +122,21 @@ def _parts(structures: Sequence[Structure]) -> dict[str, np.ndarray]:
         sizes = {label: (length >= low) & (length < high) for label, low, high in SIZE_BINS}
         if sum(members.any() for members in sizes.values()) > 1:
             parts |= sizes
-    kinds = sorted({s.kind for s in structures}, key=_natural)
-    if len(kinds) > 1:
-        parts |= {
-            kind or "other": np.asarray([s.kind == kind for s in structures]) for kind in kinds
-        }
-    return parts
+    atoms = np.asarray([len(s.atomic_numbers) for s in structures])
+    if atoms.min() <= ATOM_BINS[0][2] and atoms.max() >= ATOM_BINS[-1][1]:
+        parts |= {label: (atoms >= low) & (atoms <= high) for label, low, high in ATOM_BINS}
+    return parts | _kinds([s.kind for s in structures])
+
+
+def _kinds(kinds: Sequence[str]) -> dict[str, np.ndarray]:
+    """Which structures belong to each kind, or to each half of kinds where these are many."""
+    named = [(kind,) for kind in kinds]
+    if len(set(kinds)) > MOST_KINDS:
+        named = [tuple(kind.split("/")) for kind in kinds]
+    found = sorted({name for names in named for name in names}, key=_natural)
+    if len(found) < 2:
+        return {}
+    return {name or "other": np.asarray([name in names for names in named]) for name in found}
 
 
 def _natural(text: str) -> list[tuple[int, float, str]]:

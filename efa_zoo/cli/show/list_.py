@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 from efa_zoo.base.errors import ConfigError
 from efa_zoo.cli._common import Json, dump, flag, print_
 from efa_zoo.models.hub.card_text import mean_errors, signed
+from efa_zoo.models.hub.records import PURPOSES
 
 if TYPE_CHECKING:
     from efa_zoo.models.hub.cards import Card
@@ -22,10 +23,10 @@ def run(
     all: Annotated[bool, flag("also recipes that are not trained yet")] = False,
     json: Json = False,
 ) -> None:
-    """List the models of the zoo, with what they know and how well; broken zoo files say so.
+    """List the models of the zoo by what they are for, with what they know and how well.
 
-    Errors are means over the test split, of energies (meV) and force components (meV/Å). Which
-    models know a structure of yours says `efa-zoo which FILE`.
+    Broken zoo files say so. Errors are means over the test split, of energies (meV) and force
+    components (meV/Å). Which models know a structure of yours says `efa-zoo which FILE`.
 
     Examples:
       efa-zoo list
@@ -41,12 +42,18 @@ def run(
     if json:
         print_(dump([_entry(name, card) for name, card in found.items()]))
         return
-    for name, card in found.items():
-        if isinstance(card, ConfigError):
-            print_(f"{name}\n    (broken: {' '.join(str(card).split())})")
-            continue
-        trained = "" if card.weights is not None else "  (not trained yet)"
-        print_(f"{name}{trained}\n    {card.description}\n    {_facts(card)}")
+    cards = [card for card in found.values() if not isinstance(card, ConfigError)]
+    for purpose, title in PURPOSES.items():
+        chosen = [card for card in cards if card.purpose == purpose]
+        chosen.sort(key=lambda card: card.model.attention is None)  # siblings come last
+        if chosen:
+            print_(f"{title}:")
+        for card in chosen:
+            trained = "" if card.weights is not None else "  (not trained yet)"
+            print_(f"  {card.name}{trained}\n    {card.description}\n    {_facts(card)}")
+    for name, error in found.items():
+        if isinstance(error, ConfigError):
+            print_(f"  {name}\n    (broken: {' '.join(str(error).split())})")
 
 
 def _facts(card: Card) -> str:
@@ -69,6 +76,7 @@ def _entry(name: str, card: Card | ConfigError) -> dict[str, Any]:
     return {
         "name": name,
         "description": card.description,
+        "purpose": card.purpose,
         "trained": card.weights is not None,
         "elements": [] if card.domain is None else list(card.domain.elements),
         "total_charges": [] if card.domain is None else list(card.domain.total_charges),

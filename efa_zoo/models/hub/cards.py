@@ -31,6 +31,7 @@ from efa_zoo.models.hub.records import (
     CalibrationRecord,
     DataSource,
     FineTuning,
+    Purpose,
     ReplaySet,
     WeightsFile,
 )
@@ -62,6 +63,8 @@ class Card:
     Attributes:
         name: name of the model and of its files.
         description: one sentence.
+        purpose: "use" for structures like those in its data, "experiment" of the paper, or "toy" to
+            look at attention by itself.
         model: architecture.
         data: the data trained on.
         training: the training recipe; None for a model that was not trained here.
@@ -82,6 +85,7 @@ class Card:
     description: str
     model: ModelConfig
     data: DataSource
+    purpose: Purpose = "use"
     training: TrainingConfig | None = None
     fine_tuning: FineTuning | None = None
     domain: Domain | None = None

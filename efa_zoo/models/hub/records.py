@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from efa_zoo.base.config.tables import shown
 from efa_zoo.base.errors import ConfigError
 
-__all__ = ["CalibrationRecord", "DataSource", "FineTuning", "ReplaySet", "WeightsFile"]
+__all__ = [
+    "PURPOSES",
+    "CalibrationRecord",
+    "DataSource",
+    "FineTuning",
+    "Purpose",
+    "ReplaySet",
+    "WeightsFile",
+]
+
+Purpose: TypeAlias = Literal["use", "experiment", "toy"]
+
+#: What models are for, in the order of lists, in words.
+PURPOSES: dict[Purpose, str] = {
+    "use": "For use",
+    "experiment": "The paper's experiments",
+    "toy": "Toys",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ _logger = logging.getLogger(__name__)
 Loader: TypeAlias = Literal["numpy", "tensorflow", "grain"]
 
 #: Shapes that batches are padded to; each is compiled once.
-MAX_BUCKETS = 4
+MAX_BUCKETS = 6
 
 #: Structures on disk that stand for all of them where a pass over all would cost too much.
 _SAMPLE = 20_000
@@ -99,7 +99,7 @@ def read_data(
     from data_pipelines.labels.energies import fit_reference_energies
 
     if loader == "grain":
-        return _read_stored(card, config, mesh, data_dir)
+        return _read_stored(card, config, mesh, data_dir, wave_reach)
     neighborhoods = Neighborhoods(card.model.message_passing.cutoff, wave_reach)
     with ongoing(f"reading {card.data.name}", _logger):
         structures = load_split(card.data.name, "train", data_dir=data_dir)
@@ -146,26 +146,31 @@ def _read_stored(
     config: TrainingConfig,
     mesh: Mesh,
     data_dir: str | os.PathLike[str] | None,
+    wave_reach: Callable[[], float],
 ) -> TrainingData:
     """Leave the training data where they lie."""
     from data_pipelines.batches.batching import BatchPlan, NumpyBatches
-    from data_pipelines.batches.buckets import buckets_for
+    from data_pipelines.batches.buckets import buckets_by_periodicity
     from data_pipelines.batches.neighborhoods import Neighborhoods
     from data_pipelines.batches.records import GrainBatches, StoredPlan
     from data_pipelines.batches.survey import survey
     from data_pipelines.datasets import load_split, open_split
 
     cutoff, spin = card.model.message_passing.cutoff, card.model.spin_embedding
-    neighborhoods = Neighborhoods(cutoff)
+    neighborhoods = Neighborhoods(cutoff, wave_reach)
     stored = open_split(card.data.name, "train", data_dir=data_dir)
     held_back = load_split(card.data.name, "validation", data_dir=data_dir)
-    found = survey(stored, cutoff)
+    found, reach = survey(stored, cutoff), 0.0
+    if found.pbc.all(axis=1).any() and (reach := wave_reach()):
+        found = survey(stored, cutoff, reach)
     require_places([*found.witnesses, *held_back], card)
     references = found.reference_energies()
     atoms = np.array([len(s.atomic_numbers) for s in held_back], np.int32)
-    buckets = buckets_for(
+    buckets = buckets_by_periodicity(
         np.concatenate([found.atoms, atoms]),
         np.concatenate([found.widths, neighborhoods.widths(held_back)]),
+        np.concatenate([found.waves, neighborhoods.waves(held_back)]),
+        np.concatenate([found.pbc, [s.pbc for s in held_back]]),
         config.batch_size,
         MAX_BUCKETS,
     )
@@ -174,6 +179,7 @@ def _read_stored(
         found,
         buckets,
         cutoff,
+        reach,
         numbers=np.array(repeated_places(found.isolated, config.isolated_share)),
         seed=config.seed,
         spin=spin,

@@ -65,7 +65,7 @@ def own() -> Callable[[int], object]:
     def steps(count: int) -> None:
         config = DynamicsConfig(engine="compiled", steps=count, interval=100, temperature=100.0)
         with tempfile.TemporaryDirectory() as folder:
-            run_dynamics(MODEL, water(), Path(folder) / "md.extxyz", config, dtype="float32")
+            run_dynamics(MODEL, water(), config, Path(folder) / "md.extxyz", dtype="float32")
 
     return steps
 

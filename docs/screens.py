@@ -18,6 +18,9 @@ from playwright.sync_api import Browser, sync_playwright
 #: Widths in pixels.
 WIDTHS = (390, 1280)
 
+#: Milliseconds that a page may take, on a machine that does other things besides.
+_PATIENCE = 180_000
+
 #: What is wider than the page, and tables, code, equations and pictures that end beyond what shows
 #: them. Those that a reader can move sideways are not cut on a telephone, but they are on a desk.
 _CUT = """
@@ -71,17 +74,18 @@ def cut(
         browser: Browser = playwright.chromium.launch(
             executable_path=browser_path(), args=["--no-sandbox", "--disable-gpu"]
         )
-        for width in widths:
-            tab = browser.new_page(viewport={"width": width, "height": 900})
-            for page in pages:
-                tab.goto(page.resolve().as_uri())
-                name = page.parent.name if page.stem == "index" else page.stem
+        tab = browser.new_page()
+        tab.set_default_timeout(_PATIENCE)
+        for page in pages:
+            tab.goto(page.resolve().as_uri())
+            name = "_".join(page.parent.parts[-2:]) if page.stem == "index" else page.stem
+            for width in widths:
+                tab.set_viewport_size({"width": width, "height": 900})
                 for problem in tab.evaluate(_CUT, width > 1000):
                     yield f"{page.parent.name}/{page.name} at {width} px: {problem}"
                 if pictures is not None:
                     pictures.mkdir(parents=True, exist_ok=True)
                     tab.screenshot(path=pictures / f"{name}_{width}.png", full_page=True)
-            tab.close()
         browser.close()
 
 

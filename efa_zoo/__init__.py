@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from efa_zoo.models.prediction import Prediction
     from efa_zoo.structures.graph import Graph
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AttentionConfig",

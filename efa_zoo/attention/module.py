@@ -173,7 +173,7 @@ class EuclideanFastAttention(eqx.Module):
         if isinstance(config, Coulomb):
             if self.log_widths is not None:
                 return CoulombKernel(jnp.exp(self.log_widths))
-            return CoulombKernel(jnp.asarray(coulomb_widths(self._size, config), dtype or float))
+            return CoulombKernel.of(coulomb_widths(self._size, config), dtype)
         frequencies = self.current_frequencies(dtype)
         if isinstance(config, Waves):
             return WaveKernel(frequencies)

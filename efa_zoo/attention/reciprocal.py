@@ -15,13 +15,14 @@ is described, and energies stay smooth where a cell that grows gets new ones.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from efa_zoo.attention.kernels import PeriodicKernel, coulomb_widths, deviations
 from efa_zoo.base.config import Coulomb, KernelConfig, Waves
@@ -46,14 +47,37 @@ class Lattice(eqx.Module):
         vectors: wave vectors G in 1/Å, first zero, then one of every two opposite ones.
         multiplicities: how many wave vectors each stands for: 1 for zero, 2 for others, 0 for
             padding.
-        turns: G·r/2π of every atom, up to whole turns.
+        integers: n of the wave vectors, in the type of the positions.
+        places: of the atoms, in units of the lattice vectors.
         volume: of the cell in Å³.
+        kinds: of the atoms, None for all different. Atoms of one kind have the same key and value.
+        num_kinds: how many kinds there may be (static).
     """
 
     vectors: Float[Array, "waves 3"]
     multiplicities: Float[Array, " waves"]
-    turns: Float[Array, "waves atoms"]
+    integers: Float[Array, "waves 3"]
+    places: Float[Array, "atoms 3"]
     volume: Float[Array, ""]
+    kinds: Int[Array, " atoms"] | None = None
+    num_kinds: int = eqx.field(static=True, default=0)
+
+    def with_kinds(self, kinds: Int[Array, " atoms"], number: int) -> Lattice:
+        """Tell that atoms of one kind, 0 to `number` - 1, have the same key and value.
+
+        Each wave then takes a sum over atoms for every kind, not for every product of a feature of
+        the key and one of the value.
+        """
+        return dataclasses.replace(self, kinds=kinds, num_kinds=number)
+
+    def phases(
+        self, integers: Float[Array, "some_waves 3"]
+    ) -> tuple[Float[Array, "some_waves atoms"], Float[Array, "some_waves atoms"]]:
+        """Sines and cosines of G·r of every atom, for some of the wave vectors."""
+        turns = jnp.matmul(integers, self.places.T, precision="highest")
+        # Whole turns are left out, so that float32 resolves what remains.
+        turns = turns - jax.lax.stop_gradient(jnp.round(turns))
+        return sine_and_cosine(2 * math.pi * turns)
 
 
 def wave_reach(config: KernelConfig, number: int, tolerance: float, degree: int) -> float:
@@ -129,14 +153,13 @@ def lattice_of(graph: Graph, reach: float) -> Lattice:
     integers = jnp.concatenate([jnp.zeros((1, 3), cell.dtype), listed])
     counts = jnp.where(jnp.any(listed != 0, axis=1), 2.0, 0.0)
     with jax.default_matmul_precision("highest"):
-        # Whole turns are left out, so that float32 resolves what remains.
-        inside = jnp.asarray(graph.positions) @ inverse
-        turns = integers @ inside.T
+        places = jnp.asarray(graph.positions) @ inverse
         vectors = 2 * math.pi * integers @ inverse.T
     return Lattice(
         vectors=vectors,
         multiplicities=jnp.concatenate([jnp.ones(1), counts]).astype(cell.dtype),
-        turns=turns - jax.lax.stop_gradient(jnp.round(turns)),
+        integers=integers,
+        places=places,
         volume=jnp.abs(jnp.linalg.det(cell)),
     )
 
@@ -155,7 +178,7 @@ def attend_reciprocal(
     """Sum over all images of all atoms what a kernel makes of query, key, value and distance.
 
     The same as `attend_exact` with the kernel summed over the images of each pair, those of an atom
-    itself among them; work and memory are those of atoms times wave vectors.
+    itself among them; work is that of atoms times wave vectors.
 
     Args:
         query: parities and components merged into channels, two features of each frequency last.
@@ -184,14 +207,19 @@ def attend_reciprocal(
     query = query * size**-0.5
     # The features of a query, turned for odd degrees, as for the exact form.
     turned = jnp.stack([query[..., 1], -query[..., 0]], axis=-1)
-    queries = [query.reshape(atoms, size), turned.reshape(atoms, size)][: 1 + (degree > 0)]
+    by_parity = [query, turned][: 1 + (degree > 0)]
+    columns = (1 if kernel.alike else kernel.size) * lattice.num_kinds
+    if lattice.kinds is not None and lattice.num_kinds + columns < 2 * size * values:
+        mask = jnp.ones(atoms, bool) if atom_mask is None else atom_mask
+        return _attend_to_kinds(by_parity, key, value, lattice, kernel, degree, reach, mask)
+    queries = [x.reshape(atoms, size) for x in by_parity]
     products = (key.reshape(atoms, size, 1) * value[:, None, :]).reshape(atoms, size * values)
     weights, harmonics = _weights(lattice, kernel, degree, reach)
     components = (degree + 1) ** 2
 
     def attend(waves: tuple[Array, list[Array], Array]) -> Array:
-        turns, weights, harmonics = waves
-        sine, cosine = sine_and_cosine(2 * math.pi * turns)
+        integers, weights, harmonics = waves
+        sine, cosine = lattice.phases(integers)
         sums = [sum_over_shards(x @ products).reshape(-1, size, values) for x in (cosine, sine)]
 
         def queried(rows: tuple[Array, Array, list[Array]]) -> Array:
@@ -215,13 +243,68 @@ def attend_reciprocal(
         return map_chunks(queried, (sine.T, cosine.T, queries), chunk)
 
     elements = (components + 3) * size * values + 2 * atoms
-    chunk = chunk_size(lattice.turns.shape[0], elements, _CHUNK_OF_SUMS)
-    return sum_chunks(attend, (lattice.turns, weights, harmonics), chunk)
+    chunk = chunk_size(lattice.integers.shape[0], elements, _CHUNK_OF_SUMS)
+    return sum_chunks(attend, (lattice.integers, weights, harmonics), chunk)
+
+
+def _attend_to_kinds(
+    queries: list[Array],
+    key: Array,
+    value: Array,
+    lattice: Lattice,
+    kernel: PeriodicKernel,
+    degree: int,
+    reach: float,
+    atom_mask: Array,
+) -> Array:
+    """The same with one sum over atoms for each kind, and one field of each kind at every atom."""
+    assert lattice.kinds is not None
+    number, atoms = lattice.num_kinds, len(queries[0])
+    of_kind = jax.nn.one_hot(lattice.kinds, number, dtype=value.dtype) * atom_mask[:, None]
+    counts = jnp.maximum(sum_over_shards(jnp.sum(of_kind, axis=0)), 1)
+
+    def of_kinds(x: Array) -> Array:
+        sums = sum_over_shards(of_kind.T @ x.reshape(atoms, -1)) / counts[:, None]
+        return sums.reshape(number, *x.shape[1:])
+
+    key, value = of_kinds(key), of_kinds(value)
+    strengths = [jnp.einsum("acfp,kcfp->afk", query, key) for query in queries]
+    weights, harmonics = _weights(lattice, kernel, degree, reach)
+    if kernel.alike:
+        weights = [weight[:, :1] for weight in weights]
+        strengths = [jnp.sum(strength, axis=1, keepdims=True) for strength in strengths]
+
+    def fields(waves: tuple[Array, list[Array], Array]) -> Array:
+        integers, weights, harmonics = waves
+        sine, cosine = lattice.phases(integers)
+        sums = [sum_over_shards(x @ of_kind)[:, None, :] for x in (cosine, sine)]
+        found = []
+        for l in range(degree + 1):
+            own = sums if l % 2 == 0 else [sums[1], -sums[0]]
+            for m in range(l * l, (l + 1) ** 2):
+                along = (weights[l] * harmonics[:, m, None])[..., None]
+                first, second = ((along * x).reshape(len(integers), -1) for x in own)
+                found.append(cosine.T @ first + sine.T @ second)
+        return jnp.stack(found)
+
+    columns = weights[0].shape[1] * number
+    elements = 2 * ((degree + 1) ** 2 + 1) * columns + 2 * atoms
+    chunk = chunk_size(lattice.integers.shape[0], elements, _CHUNK_OF_PHASES)
+    found = sum_chunks(fields, (lattice.integers, weights, harmonics), chunk)
+    degrees = [l for l in range(degree + 1) for _ in range(2 * l + 1)]
+    attended = [
+        jnp.sum(strengths[l % 2] * field.reshape(atoms, -1, number), axis=1) @ value
+        for l, field in zip(degrees, found, strict=True)
+    ]
+    return jnp.stack(attended, axis=1)
 
 
 #: Numbers of the fields at atoms, and of the sums at wave vectors, that are held at once.
 _CHUNK_OF_FIELDS = 2**21
 _CHUNK_OF_SUMS = 2**22
+
+#: Numbers of the phases of atoms and the sums and fields of kinds that are held at once.
+_CHUNK_OF_PHASES = 2**21
 
 
 def _weights(

@@ -124,6 +124,12 @@ class EnergyModel(eqx.Module):
         return max((layer.wave_reach for layer in self._attention), default=0.0)
 
     @property
+    def _starts_from_elements(self) -> bool:
+        """Whether attention of the first block sees nothing of an atom but its element."""
+        more = self.dipole_embedding, self.charge_embedding, self.spin_embedding
+        return all(x is None for x in more) and not self.config.attention_after_messages
+
+    @property
     def _attention(self) -> list[EuclideanFastAttention]:
         layers = [block.attention for block in self.interactions]
         return [layer for layer in layers if isinstance(layer, EuclideanFastAttention)]
@@ -188,9 +194,13 @@ class EnergyModel(eqx.Module):
             x = before = self.initial_features(graph)
             pairs = pair_basis(graph, self.config.message_passing)
             attends = graph.cell is not None and self._attention
-            lattice = lattice_of(graph, self.wave_reach) if attends else None
+            lattice = others = lattice_of(graph, self.wave_reach) if attends else None
+            if lattice is not None and self._starts_from_elements:
+                elements = self.embedding.weight.shape[0]
+                lattice = lattice.with_kinds(jnp.asarray(graph.atomic_numbers), elements)
             for interaction in self.interactions:
                 before, x = x, interaction(x, pairs, positions, mask, lattice)
+                lattice = others
             scalars = change_irreps(x, _SCALARS)[:, 0, 0, :]
             energies = scalars @ self.readout
             charges, dipole = self._electrostatics(graph, scalars, before)

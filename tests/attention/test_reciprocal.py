@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -234,6 +235,41 @@ def test_chunks_of_atoms_and_waves_change_nothing(monkeypatch: pytest.MonkeyPatc
         *features(), lattice, kernel, 1, 6.0
     )
     np.testing.assert_allclose(cut, whole, atol=1e-13)
+
+
+@pytest.mark.parametrize("widths", [None, [0.9, 0.9], [0.9, 0.8]])
+def test_kinds_of_atoms_change_nothing(
+    widths: list[float] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel: PeriodicKernel = WindowedWaveKernel(jnp.array([0.7, 2.0]), jnp.array(1.3))
+    if widths is not None:
+        kernel = CoulombKernel.of(np.array(widths), None)
+        assert kernel.alike == (widths[0] == widths[1])
+    kinds = jnp.array([1, 0, 1, 3, 0, 1])
+    query, key, value = features(atoms=6)
+    inputs = query, key[kinds], value[kinds]
+    mask = jnp.array([True, True, True, True, False, True])
+    lattice = lattice_of(graph(positions(atoms=6), reach=5.0), 0.0)
+    whole = attend_reciprocal(*inputs, lattice, kernel, 2, 5.0, mask)
+    calls: list[int] = []
+    original = reciprocal._attend_to_kinds
+
+    def noted(*arguments: Any) -> Array:
+        calls.append(1)
+        return original(*arguments)
+
+    monkeypatch.setattr(reciprocal, "_attend_to_kinds", noted)
+    for number, size in ((4, 2**21), (6, 400)):
+        monkeypatch.setattr(reciprocal, "_CHUNK_OF_PHASES", size)
+        found = eqx.filter_jit(lambda *inputs: reciprocal.attend_reciprocal(*inputs))(
+            *inputs, lattice.with_kinds(kinds, number), kernel, 2, 5.0, mask
+        )
+        np.testing.assert_allclose(found, whole, atol=1e-13)
+    assert len(calls) >= 2
+    # As many kinds as products of features save nothing.
+    calls.clear()
+    attend_reciprocal(*inputs, lattice.with_kinds(kinds, 64), kernel, 2, 5.0, mask)
+    assert not calls
 
 
 def test_second_derivatives_with_atoms_at_one_place() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from efa_zoo.analysis.scan import datasets
+from efa_zoo.analysis.scan import crystals, datasets
 from efa_zoo.analysis.scan.dimers import scan_dimer
 from efa_zoo.analysis.scan.profile import Scan, draw_scans
 from efa_zoo.base.errors import InputError
@@ -29,6 +29,11 @@ _OF_MODELS: Mapping[str, Mapping[str, Callable[[Sequence[Potential]], Scan]]] = 
     "charge_dipole": {
         "angle": datasets.scan_charge_and_dipole,
         "distance": datasets.scan_charge_over_distance,
+    },
+    "nacl_bulk": {
+        "pressure": crystals.scan_pressure,
+        "longitudinal": crystals.scan_longitudinal,
+        "transverse": crystals.scan_transverse,
     },
 }
 _OF_DATA: Mapping[str, Mapping[str, Callable[[Sequence[Potential], datasets.Splits], Scan]]] = {
@@ -57,16 +62,20 @@ def scan(
     installed. `two_atoms`: energy, or its error, over the distance. `charge_dipole`: energy over
     the angle, beyond the reach of a local model, or over the distance. `cumulene`: energy over the
     dihedral angle. `sn2`: energy along a reaction path. `nacl_spheres`: error for each atom over
-    the diameter. `chains`: error over the length. `clusters`: predicted over true energies, or the
-    errors of energies or forces over the true ones.
+    the diameter. `nacl_bulk`: pressure of rock salt over its lattice constant, or frequencies of
+    its longitudinal or transverse optical vibrations over the wave vector. `chains`: error over the
+    length. `clusters`: predicted over true energies, or the errors of energies or forces over the
+    true ones.
 
     Args:
         models: one or several of what `efa_zoo.load` takes, all trained on one data set.
         pair: of dimers two molecules, of `sn2` two halides; None takes a usual pair.
         view: which of several profiles: energy or error (`two_atoms`), angle or distance
-            (`charge_dipole`), energy, error or force (`clusters`); None takes the first.
+            (`charge_dipole`), pressure, longitudinal or transverse (`nacl_bulk`), energy, error or
+            force (`clusters`); None takes the first.
         seed: of the orientation of dimers.
-        data_dir: where data sets lie; needed but for `dimers`, `two_atoms` and `charge_dipole`.
+        data_dir: where data sets lie; needed but for `dimers`, `two_atoms`, `charge_dipole` and
+            `nacl_bulk`.
 
     Returns:
         The profile.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -29,9 +30,21 @@ class CoulombKernel(PeriodicKernel):
 
     Attributes:
         widths: σ in Å.
+        equal: all widths are known to be the same (static).
     """
 
     widths: Float[Array, " widths"]
+    equal: bool = eqx.field(static=True, default=False)
+
+    @classmethod
+    def of(cls, widths: Float[np.ndarray, " widths"], dtype: jnp.dtype | None) -> CoulombKernel:
+        """Make the kernel of constant widths."""
+        return cls(jnp.asarray(widths, dtype or float), bool(np.ptp(widths) < 1e-9))
+
+    @property
+    def alike(self) -> bool:
+        """Whether all functions of one degree are the same."""
+        return self.equal or self.size == 1
 
     @property
     def parameters(self) -> Float[Array, " widths"]:

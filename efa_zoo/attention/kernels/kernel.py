@@ -84,6 +84,11 @@ class PeriodicKernel(Kernel):
     Σ_L i^l f_l(|r+L|²) R_lm(r+L) = 1/V Σ_G K_l(|G|) Y_lm(G/|G|) exp(iG·r).
     """
 
+    @property
+    def alike(self) -> bool:
+        """Whether all functions of one degree are the same (static)."""
+        return self.size == 1
+
     @abc.abstractmethod
     def transform(
         self, wave_numbers: Float[Array, " waves"], degree: int

@@ -6,6 +6,9 @@ It prints the largest difference of each quantity, relative to the largest value
 from __future__ import annotations
 
 import json
+import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -13,8 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from regression import make_batch
-from toys import potential
+from toys import TOY_ZOO_FILE, make_model, potential
 
+import efa_zoo
+from data_pipelines.files.extxyz import write_extxyz
+from data_pipelines.structure import Structure
 from efa_zoo.base.config import (
     AttentionConfig,
     FrequencyConfig,
@@ -30,6 +36,8 @@ from efa_zoo.models.mpnn import EnergyModel
 from efa_zoo.models.parallel.atoms import AtomSharded, atom_mesh, place_atoms
 from efa_zoo.models.parallel.devices import device_mesh, place, replicate
 from efa_zoo.structures.graph import Graph
+from efa_zoo.training import finetune, finetuning_recipe
+from efa_zoo.training.fitted import time_steps
 from efa_zoo.training.loss import batch_loss_and_gradient
 
 _DEVICES = 8
@@ -153,10 +161,49 @@ def predictions() -> dict[str, float]:
     }
 
 
+def finetuning(place: Path) -> dict[str, float]:
+    """A model fine-tuned on a few structures; a step is timed on all devices as well."""
+    before, _, after = TOY_ZOO_FILE.partition("[model.attention]")
+    make_model(place, "toy", text=f"{before}[data]{after.partition('[data]')[2]}")
+    os.environ["EFA_ZOO_HOME"] = str(place)
+    base, file = "toy", place / "new.extxyz"
+    rng = np.random.default_rng(2)
+    water = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    numbers = np.array([8, 1, 1], np.int32)
+    pulls = 0.05 * rng.normal(size=(30, 3, 3))
+    structures = [
+        Structure(
+            atomic_numbers=numbers,
+            positions=water + pull,
+            energy=-121.5 + 2 * float(np.sum(pull**2)),
+            forces=-4 * pull,
+            total_charge=0,
+        )
+        for pull in pulls
+    ]
+    write_extxyz(file, structures)
+    network = efa_zoo.load(base).network
+    config = finetuning_recipe(efa_zoo.load(base), replay=0.0, steps=20)
+    found = [
+        finetune(base, file, place / name, recipe=config, replay=0.0, devices=devices)
+        for name, devices in (("one", 1), ("several", "all"))
+    ]
+    assert "devices" not in efa_zoo.card(found[0].directory).cost
+    assert efa_zoo.card(found[1].directory).cost["devices"] == _DEVICES
+    times = time_steps(network, config, structures, structures, 1, device_mesh())
+    assert times.step > 0
+    errors = [np.array([[*p.before.values(), *p.after.values()] for p in f.parts]) for f in found]
+    assert not np.allclose(errors[0][:, :4], errors[0][:, 4:], rtol=1e-2)
+    return {"errors": _differences(*errors)}
+
+
 def main() -> None:
     """Print the differences."""
     assert jax.device_count() == _DEVICES
+    with tempfile.TemporaryDirectory() as place:
+        tuned = finetuning(Path(place))
     found = {
+        "finetuning": tuned,
         "predictions": predictions(),
         "batch": training_batch(),
         "exact, float32": large_system(_model(1, "exact")),

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal
 from efa_zoo.base.config import TrainingConfig
 from efa_zoo.base.errors import ConfigError
 from efa_zoo.models.hub.registry import find, load
+from efa_zoo.models.parallel.devices import Devices, device_mesh
 from efa_zoo.models.potential import Potential
 from efa_zoo.training.checkpoints import steps_of_run
 from efa_zoo.training.data.choosing import repeat_isolated
@@ -127,6 +128,7 @@ def finetune(
     level_of_theory: str | None = None,
     resume: bool = False,
     data_dir: str | os.PathLike[str] | None = None,
+    devices: Devices = 1,
 ) -> FineTuned:
     """Let a trained model go on learning from other structures.
 
@@ -160,6 +162,8 @@ def finetune(
             reference energies are kept.
         resume: go on from the folder's last checkpoint; everything else must be as it was.
         data_dir: where data sets lie.
+        devices: number of devices of this process to deal the molecules of a batch to, or "all", as
+            of `train`.
 
     Returns:
         Errors before and after.
@@ -167,7 +171,7 @@ def finetune(
     Raises:
         UnknownModelError, WeightsError: as for `efa_zoo.load`.
         ConfigError: the recipe is not valid, or a part of it has no effect; or the folder holds
-            another model.
+            another model; or there are not so many devices.
         DataError: the new data cannot be read or split, the network has no place for one of its
             elements, or the data to replay are missing and the base model has no replay set.
         TrainingError: the folder holds a run and `resume` is False, or a run with other data or
@@ -187,6 +191,7 @@ def finetune(
     new_name = model_name(directory) if name is None else name
     dataclasses.replace(base, name=new_name)  # refuses a wrong name
     check_folder(directory, new_name, resume)
+    mesh = device_mesh(devices)
 
     new = read_new(data, reading, splitting, level_of_theory, data_dir)
     check_elements(new, base)
@@ -227,6 +232,7 @@ def finetune(
             epoch=len(new.training) + (draw.drawn if draw else 0),
             seconds=seconds,
             max_buckets=_MAX_BUCKETS,
+            mesh=mesh,
         )
         config = _of_length(config, steps)
     reminder = None
@@ -244,6 +250,7 @@ def finetune(
         held_back(new.validation),
         directory,
         reminder=reminder,
+        mesh=mesh,
         report=Report([use.bucket for use in training.report.uses if use.batches]),
         origin={
             "base": weights_sha256(base),
@@ -266,11 +273,11 @@ def finetune(
             errors = PartErrors(
                 part=part,
                 count=len(structures),
-                before=mean_errors(potential.network, as_before(0)),
-                refitted=mean_errors(potential.network, batches(0)),
-                after=mean_errors(network, batches(0)),
+                before=mean_errors(potential.network, as_before(0), mesh),
+                refitted=mean_errors(potential.network, batches(0), mesh),
+                after=mean_errors(network, batches(0), mesh),
             )
             parts.append(errors)
     made = FineTuned(directory=directory, name=new_name, refitted=refs.refitted, parts=tuple(parts))
-    write_model(made, network, base, config, new, old, refs, replay)
+    write_model(made, network, base, config, new, old, refs, replay, mesh.size)
     return made

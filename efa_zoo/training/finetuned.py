@@ -128,6 +128,7 @@ def write_model(
     old: OldData,
     refs: References,
     replay: float,
+    devices: int,
 ) -> None:
     """Write what was held back, the weights, and then the card that makes them valid."""
     if new.sha256:
@@ -177,7 +178,7 @@ def write_model(
             else calibration_record(new.source.name, training, validation)
         ),
         metrics={**errors, "before fine-tuning": before},
-        cost=training_cost(made.directory),
+        cost=training_cost(made.directory, devices),
         limits=f"{base.limits.strip()} {limits}".strip(),
     )
     write_card(made.directory / f"{made.name}.toml", card)

@@ -27,6 +27,7 @@ from efa_zoo.cli import COMMANDS, main
 from efa_zoo.cli._common import log_to_stderr
 from efa_zoo.cli._dispatch import one_line
 from efa_zoo.cli._interrupts import interruptible
+from efa_zoo.simulation import Grown
 
 CHECKOUT = Path(efa_zoo.__file__).parents[1]
 
@@ -370,6 +371,7 @@ INTERRUPTED = {
     "relax toy dimers.extxyz --steps 1": ("dimers_relaxed.extxyz", "ase.io.write"),
     "export toy --out toy.zip": ("toy.zip", "efa_zoo.interop.export._archive.write"),
     "data pair water water --out pair.extxyz": ("pair.extxyz", "ase.io.write"),
+    "data grow toy --starts dimers.extxyz --out grown.extxyz": ("grown.extxyz", "ase.io.write"),
 }
 
 
@@ -393,6 +395,8 @@ def test_an_interrupt_while_writing_leaves_the_old_file(
         total_charge=0,
     )
     monkeypatch.setattr("data_pipelines.sampling.dimers.make_pair", lambda *_, **__: [structure])
+    grown = Grown(structures=[structure], visited=1, unknown=0, dropped={})
+    monkeypatch.setattr("efa_zoo.simulation.grow", lambda *_, **__: grown, raising=False)
     monkeypatch.setattr("efa_zoo.interop.export.writing.make_program", lambda *_: b"")
     dimers()
     Path(file).write_text("whole", encoding="utf-8")

@@ -564,6 +564,8 @@ def test_the_command_prints_the_table(
     error = capsys.readouterr().err
     assert error.startswith("efa-zoo: frozen: got 'nothing'")
     assert error.count("\n") == 1
+    assert main([*common, "--out", str(tmp_path / "b"), "--devices", "99"]) == 2
+    assert "devices: got 99, expected 1 to" in capsys.readouterr().err
     assert not (tmp_path / "b").exists()
 
 

@@ -15,6 +15,7 @@ from efa_zoo.base.interrupts import resumable
 from efa_zoo.base.progress import ongoing, seconds_of
 from efa_zoo.cli._common import (
     DataDir,
+    DeviceCount,
     Json,
     Name,
     Reading,
@@ -85,6 +86,7 @@ def run(
         str | None, optional("NAME", "of the new model; default: that of the folder")
     ] = None,
     resume: Annotated[bool, flag("go on from the last checkpoint in the folder")] = False,
+    devices: DeviceCount = 1,
     json: Json = False,
     data_dir: DataDir = None,
 ) -> None:
@@ -134,6 +136,7 @@ def run(
             level_of_theory=level_of_theory,
             resume=resume,
             data_dir=data_dir,
+            devices=devices,
         )
     report_on(Path(out), data_dir)
     print_(dump(tuned.to_dict()) if json else str(tuned))

@@ -170,7 +170,7 @@ def _read_stored(
         np.concatenate([found.atoms, atoms]),
         np.concatenate([found.widths, neighborhoods.widths(held_back)]),
         np.concatenate([found.waves, neighborhoods.waves(held_back)]),
-        np.concatenate([found.pbc, [s.pbc for s in held_back]]),
+        np.concatenate([found.pbc, np.array([s.pbc for s in held_back], bool).reshape(-1, 3)]),
         config.batch_size,
         MAX_BUCKETS,
     )

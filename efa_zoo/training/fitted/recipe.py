@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jax
+from jax.sharding import Mesh
 
 from efa_zoo.base.config import TrainingConfig
 from efa_zoo.base.errors import ConfigError
@@ -105,6 +106,7 @@ def finetuning_steps(
     epoch: int,
     seconds: float,
     max_buckets: int,
+    mesh: Mesh | None = None,
 ) -> int:
     """Choose the number of steps of a fine-tuning that takes about a given time here.
 
@@ -116,6 +118,7 @@ def finetuning_steps(
         epoch: number of structures that an epoch takes.
         seconds: that the run may take.
         max_buckets: shapes that batches are padded to.
+        mesh: of the devices to deal molecules to; None is one.
 
     Returns:
         The number.
@@ -125,7 +128,7 @@ def finetuning_steps(
     """
     if seconds <= 0:
         raise ConfigError(f"time: got {seconds:g} s, expected a positive time")
-    found = time_steps(network, config, training, validation, max_buckets)
+    found = time_steps(network, config, training, validation, max_buckets, mesh)
     steps, why = steps_within(seconds, found, epoch, config.batch_size)
     _logger.info("%d steps: %s", steps, why)
     return steps

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
+from jax.sharding import Mesh
 
 from efa_zoo.base.config import TrainingConfig
 from efa_zoo.base.progress import ongoing
 from efa_zoo.models.mpnn import EnergyModel
+from efa_zoo.models.parallel.devices import place, replicate
 from efa_zoo.structures.graph import Shape
 from efa_zoo.training.step import initial_state, training_step
 
@@ -52,6 +54,7 @@ def time_steps(
     training: Sequence[Structure],
     validation: Sequence[Structure],
     max_buckets: int,
+    mesh: Mesh | None = None,
 ) -> StepTime:
     """Compile and repeat the training step of the shape that an epoch spends most work on.
 
@@ -63,6 +66,7 @@ def time_steps(
         training: structures.
         validation: structures.
         max_buckets: shapes that batches are padded to.
+        mesh: of the devices to deal molecules to; None is one.
 
     Returns:
         The times.
@@ -94,16 +98,16 @@ def time_steps(
         BatchPlan(inside[: heaviest.molecules], [heaviest], neighborhoods, spin=spin),
         fit_reference_energies(training),
     )(0)
-    state = initial_state(network, config)
+    batch, state = place(batch, mesh), replicate(initial_state(network, config), mesh)
     started = time.monotonic()
     with ongoing("timing a training step", _logger):
-        state, loss = training_step(batch, state, config)
+        state, loss = training_step(batch, state, config, mesh)
         jax.block_until_ready(loss)
         compiling = time.monotonic() - started
         times: list[float] = []
         while len(times) < _TIMES or sum(times) < _SECONDS:
             started = time.monotonic()
-            state, loss = training_step(batch, state, config)
+            state, loss = training_step(batch, state, config, mesh)
             jax.block_until_ready(loss)
             times.append(time.monotonic() - started)
     one = sum(times) / len(times) / work(heaviest)  # the mean: the machine may be busy later, too

@@ -40,7 +40,7 @@ class Clock:
 def test_times_follow_from_one_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, batches = Clock(), list[Batch]()
 
-    def step(batch: Batch, state: Any, config: TrainingConfig) -> tuple[Any, jax.Array]:
+    def step(batch: Batch, state: Any, config: TrainingConfig, mesh: None) -> tuple[Any, jax.Array]:
         clock.now += 0.5 if batches else 20.0  # the first one is compiled
         batches.append(batch)
         return state, jnp.zeros(())

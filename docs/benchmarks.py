@@ -77,6 +77,12 @@ chunks of atoms and of pairs are why: they keep the memory low, but become loops
 forward pass, in the backward pass and in the derivatives of both, each of which is compiled."""
 
 
+_CELLS = """ A cell is
+rock salt, ions 0.2 Å off their sites: `mpnn_efa_nacl_bulk` with energy, forces and stress, and
+beside it the Coulomb energy alone with the same Gaussians of 1.5 Å, pairs to 6 Å and tolerance of
+10⁻⁴, by the plain Ewald sum of jax-pme."""
+
+
 # ---------------------------------------------------------------------------------------------
 # What was aimed for
 
@@ -355,11 +361,12 @@ def section(results: Results, picture: str) -> Iterator[str]:
         yield _LIMITS_OF_COMPILATION.format("; ".join(slow))
     scaled = [record for record in measured if record["group"].startswith("Scaling")]
     if scaled:
+        cells = _CELLS if any(r["group"] == "Scaling of cells" for r in scaled) else ""
         yield (
             f"### Scaling\n\n![Time and memory over the number of atoms]({picture})\n\n"
             "Attention is one layer of 32 scalar features with a grid of 50 points, the network "
             "that of the first table, the structures a liquid's density in a ball. The gradient "
-            f"is that for weights, features and positions.\n\n{markdown(scaling(scaled))}"
+            f"is that for weights, features and positions.{cells}\n\n{markdown(scaling(scaled))}"
         )
     if "crossover" in results:
         yield (
@@ -413,6 +420,8 @@ _SERIES = (
     ("scaling_exact", "gradient", "exact sum, gradient", "#b45f06", "-"),
     ("scaling_exact", "forward", "exact sum, forward", "#f6b26b", "-"),
     ("network", "energy_forces", "network, energy and forces", "#38761d", "-"),
+    ("cell_network", "energy_forces", "network in a cell", "#741b47", "-"),
+    ("cell_ewald", "energy_forces", "jax-pme's Ewald sum", "#c27ba0", "--"),
 )
 
 

@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from report.crystal import crystals
+from report.results import Results
 from report.tables import markdown, model_table
 
 import efa_zoo
@@ -295,6 +297,22 @@ def trust() -> Iterator[str]:
             )
 
 
+def crystal() -> Iterator[str]:
+    """Rock salt by formula and models: what is drawn in the gallery."""
+    results = Results.from_json((DOCS / "gallery.json").read_text(encoding="utf-8"))
+    yield (
+        "| | lattice constant, Å | bulk modulus, GPa | transverse, THz | longitudinal, THz "
+        "| splitting, THz |"
+    )
+    yield "|---|" + "---:|" * 5
+    for found in crystals(results):
+        name = found.name if found.name == "formula" else f"`{found.name}`"
+        yield (
+            f"| {name} | {found.lattice_constant:.3f} | {found.bulk_modulus:.1f} "
+            f"| {found.transverse:.2f} | {found.longitudinal:.2f} | {found.splitting:.2f} |"
+        )
+
+
 def _error(error: float | None) -> str:
     if error is None:
         return "–"
@@ -305,6 +323,7 @@ TABLES: dict[Path, tuple[Callable[[], Iterator[str]], ...]] = {
     ROOT / "README.md": (models_for_use,),
     DOCS / "dimers.md": (dimers,),
     DOCS / "howto" / "kernels.md": (kernels,),
+    DOCS / "howto" / "periodic.md": (crystal,),
     DOCS / "models.md": (chooser, cards),
     DOCS / "numbers.md": (models, symmetry, robustness, uncertainty, trust),
 }

@@ -17,7 +17,7 @@ from report.results import ModelErrors, Profile, Results
 _logger = logging.getLogger(__name__)
 
 #: Data sets that a formula labels: they are built on the spot.
-_FORMULAS = ("chains", "charge_dipole", "clusters", "nacl_spheres", "two_atoms")
+_FORMULAS = ("chains", "charge_dipole", "clusters", "nacl_bulk", "nacl_spheres", "two_atoms")
 
 
 def compute(

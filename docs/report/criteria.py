@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from report.crystal import KEY, crystals
 from report.experiments import EXPERIMENTS, SOLVED
 from report.results import Results
 
@@ -42,6 +43,9 @@ class Criterion:
     judge: Callable[[Results], Outcome | None]
 
 
+_GIGAPASCAL = 1e-21 / 1.602176634e-19
+"""In eV/Å³."""
+
 _UNITS = {"energy_mae": ("energy MAE", "eV"), "force_mae": ("force MAE", "eV/Å"),
           "force_rmse": ("force RMSE", "eV/Å")}  # fmt: skip
 
@@ -67,7 +71,9 @@ def _at_most(experiment: str, metric: str, bound: float) -> Criterion:
     )
 
 
-def _times_below(experiment: str, metric: str, other: str, factor: float) -> Criterion:
+def _times_below(
+    experiment: str, metric: str, other: str, factor: float, part: str = "all"
+) -> Criterion:
     """How many times an error of the first model is below that of another."""
     name = EXPERIMENTS[experiment].models[0]
     quantity, _ = _UNITS[metric]
@@ -75,7 +81,7 @@ def _times_below(experiment: str, metric: str, other: str, factor: float) -> Cri
     def judge(results: Results) -> Outcome | None:
         if name not in results.models or other not in results.models:
             return None
-        found, reference = (results.models[n].test["all"][metric] for n in (name, other))
+        found, reference = (results.models[n].test[part][metric] for n in (name, other))
         ratio = reference / found if found else math.inf
         return Outcome(
             found=f"{ratio:.3g}× ({1e3 * found:.3g} and {1e3 * reference:.3g} "
@@ -85,7 +91,7 @@ def _times_below(experiment: str, metric: str, other: str, factor: float) -> Cri
 
     return Criterion(
         experiment=experiment,
-        what=f"`{name}`: {quantity} below that of `{other}`",
+        what=f"`{name}`: {quantity}{'' if part == 'all' else f', {part},'} below that of `{other}`",
         wanted=f"at least {factor:g}×",
         judge=judge,
     )
@@ -127,6 +133,43 @@ def _spheres(results: Results) -> Outcome | None:
                     _values(profile.models[other]), strict=True))  # fmt: skip
     text = ", ".join(f"{d:g} Å: {1e3 * a:.3g} / {1e3 * b:.3g}" for d, a, b in rows)
     return Outcome(found=f"{text} meV/atom", met=all(a < b for _, a, b in rows))
+
+
+def _cells(results: Results) -> Outcome | None:
+    model = results.models.get(EXPERIMENTS[KEY].models[0])
+    if model is None:
+        return None
+    errors = model.test
+    energy = errors["large melt"]["energy_mae"] / 216
+    force, stress = errors["all"]["force_mae"], errors["all"]["stress_mae"] / _GIGAPASCAL
+    return Outcome(
+        found=f"{1e3 * energy:.2g} meV, {1e3 * force:.3g} meV/Å, {stress:.2g} GPa",
+        met=energy <= 1e-3 and force <= 15e-3 and stress <= 0.05,
+    )
+
+
+def _at_rest(results: Results) -> Outcome | None:
+    found = list(crystals(results))
+    if len(found) < 2:
+        return None
+    truth, model = found[:2]
+    constant = model.lattice_constant / truth.lattice_constant - 1
+    modulus = model.bulk_modulus / truth.bulk_modulus - 1
+    return Outcome(
+        found=f"{100 * constant:+.2f}% and {100 * modulus:+.1f}%",
+        met=max(abs(constant), abs(modulus)) <= 0.01,
+    )
+
+
+def _vibrations(results: Results) -> Outcome | None:
+    found = list(crystals(results))
+    if len(found) < 2:
+        return None
+    text = ", ".join(
+        f"{'formula' if c.name == 'formula' else f'`{c.name}`'} {c.splitting:.2f} THz"
+        for c in found
+    )
+    return Outcome(found=f"drawn; {text}", met=True)
 
 
 def _one_layer(results: Results) -> Outcome | None:
@@ -189,6 +232,25 @@ CRITERIA: tuple[Criterion, ...] = (
         what="error per atom by diameter, attention / local",
         wanted="attention below local at every size",
         judge=_spheres,
+    ),
+    Criterion(
+        experiment=KEY,
+        what="`mpnn_efa_nacl_bulk`: MAE of energy for each ion (large melts), forces, stress",
+        wanted="≤ 1 meV, 15 meV/Å, 0.05 GPa",
+        judge=_cells,
+    ),
+    _times_below(KEY, "force_mae", "mpnn_nacl_bulk", 5, "large melt"),
+    Criterion(
+        experiment=KEY,
+        what="`mpnn_efa_nacl_bulk`: lattice constant and bulk modulus",
+        wanted="within 1% of the formula's",
+        judge=_at_rest,
+    ),
+    Criterion(
+        experiment=KEY,
+        what="longitudinal minus transverse optical frequency, longest waves",
+        wanted="drawn",
+        judge=_vibrations,
     ),
     Criterion(
         experiment="chains",

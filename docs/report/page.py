@@ -15,9 +15,10 @@ from report.tables import Rows, markdown, milli, model_table
 
 _HEAD = (
     "Every experiment of the paper (J. T. Frank, S. Chmiela, K.-R. Müller, O. T. Unke, Nat. Mach. "
-    "Intell. 8, 388 (2026), arXiv:2412.08541) with our own data, weights and figures. In all "
-    "pictures grey is the truth, red and orange are models with Euclidean fast attention, and blue "
-    "and green are local ones of equal size without it."
+    "Intell. 8, 388 (2026), arXiv:2412.08541) with our own data, weights and figures, and two that "
+    "it does not have: pairs of molecules, crystals and melts. In all pictures grey is the truth, "
+    "red and orange are models with Euclidean fast attention, and blue and green are local ones of "
+    "equal size without it."
 )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from efa_zoo.analysis.scan import Scan
 from report.experiments import EXPERIMENTS
 
@@ -52,6 +54,7 @@ class Profile:
         deviations: largest deviation from the truth by model; empty without a truth.
         coordinates: of the points, where they are few.
         models: values of each model at them; NaN is None.
+        truth: values of the truth at them; empty without a truth.
     """
 
     title: str
@@ -61,6 +64,7 @@ class Profile:
     deviations: Mapping[str, float] = field(default_factory=dict)
     coordinates: list[float] = field(default_factory=list)
     models: Mapping[str, list[float | None]] = field(default_factory=dict)
+    truth: list[float | None] = field(default_factory=list)
 
     @classmethod
     def of(cls, scan: Scan) -> Profile:
@@ -73,12 +77,13 @@ class Profile:
             span=scan.span,
             deviations=scan.deviations,
             coordinates=scan.coordinates.tolist() if few else [],
-            models={
-                name: [None if value != value else value for value in values.tolist()]
-                for name, values in scan.models.items()
-                if few
-            },
+            models={name: _values(values) for name, values in scan.models.items() if few},
+            truth=[] if scan.truth is None or not few else _values(scan.truth),
         )
+
+
+def _values(values: np.ndarray) -> list[float | None]:
+    return [None if value != value else value for value in values.tolist()]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,13 @@ import fnmatch
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from benchmarks.problems import AttentionProblem, MessagePassProblem, NetworkProblem, Problem
+from benchmarks.cells import CellProblem
+from benchmarks.problems import AttentionProblem, MessagePassProblem, NetworkProblem
 from benchmarks.structures import Structures
 
-__all__ = ["CASES", "Case", "select"]
+__all__ = ["CASES", "Case", "Problem", "select"]
+
+Problem = NetworkProblem | AttentionProblem | MessagePassProblem | CellProblem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +194,27 @@ def _systems() -> list[Case]:
     ]
 
 
-CASES: tuple[Case, ...] = (*_networks(), *_layers(), *_systems(), *_scaling())
+def _cells() -> list[Case]:
+    sizes: dict[Literal["network", "ewald"], tuple[int, ...]] = {
+        "network": (64, 512, 4_096, 16_384),
+        "ewald": (64, 512, 4_096),  # jax-pme holds all phases: 14 GB of 16,384 ions
+    }
+    titles = {"network": "cell, network", "ewald": "cell, Ewald sum of jax-pme"}
+    return [
+        Case(
+            name=f"cell_{method}_{atoms}/energy_forces",
+            group="Scaling of cells",
+            title=f"{titles[method]}, {atoms:,} ions",
+            problem=CellProblem(
+                structures=Structures(kind="crystal", molecules=1, atoms=atoms), method=method
+            ),
+        )
+        for method, counts in sizes.items()
+        for atoms in counts
+    ]
+
+
+CASES: tuple[Case, ...] = (*_networks(), *_layers(), *_systems(), *_cells(), *_scaling())
 
 
 def select(pattern: str | None) -> list[Case]:

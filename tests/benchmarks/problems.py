@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.structures import Molecules, Structures
 
-__all__ = ["AttentionProblem", "MessagePassProblem", "NetworkProblem", "Problem", "Work"]
+__all__ = ["AttentionProblem", "MessagePassProblem", "NetworkProblem", "Work", "split"]
 
 Result = dict[str, np.ndarray]
 
@@ -71,7 +71,7 @@ def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def _split(module: Any) -> tuple[Any, Callable[[Any], Any]]:
+def split(module: Any) -> tuple[Any, Callable[[Any], Any]]:
     """The arrays of a module, and how to put them back."""
     import equinox as eqx
 
@@ -183,7 +183,7 @@ class NetworkProblem:
                 for numbers, positions in zip(molecules.numbers, molecules.positions, strict=True)
             ]
         )
-        arrays, whole = _split(model)
+        arrays, whole = split(model)
         if self.task == "energy and forces":
 
             def evaluate(arrays: Any, graph: Graph) -> Any:
@@ -359,7 +359,7 @@ class AttentionProblem:
         molecules = self.structures.make()
         keywords = self._keywords(molecules)
         layer = attention(nested(self._leaves()), keywords, evaluation=self.evaluation)
-        arrays, whole = _split(layer)
+        arrays, whole = split(layer)
         features, cotangent = self._inputs(molecules)
         positions = molecules.positions
         single = len(positions) == 1
@@ -500,7 +500,7 @@ class MessagePassProblem:
         molecules = self.structures.make()
         recipe = self._recipe()
         layer = make(recipe, flatten(nested(random_leaves(recipe.shapes))))
-        arrays, whole = _split(layer)
+        arrays, whole = split(layer)
         config = MessagePassingConfig(
             cutoff=self.cutoff, degree=self.degree, num_radial=self.num_radial
         )
@@ -591,6 +591,3 @@ class MessagePassProblem:
         return Work(
             jax.value_and_grad(scalar, argnums=(0, 1, 2)), (*arguments, cotangent), comparable
         )
-
-
-Problem = NetworkProblem | AttentionProblem | MessagePassProblem

@@ -28,9 +28,12 @@ class Molecules:
 
 @dataclass(frozen=True, kw_only=True)
 class Structures:
-    """What kind of molecules, how many, and of how many atoms each."""
+    """What kind of molecules, how many, and of how many atoms each.
 
-    kind: Literal["cumulene", "cluster", "liquid"]
+    A crystal is periodic, and is made where it is computed.
+    """
+
+    kind: Literal["cumulene", "cluster", "liquid", "crystal"]
     molecules: int
     atoms: int
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from report.compute import compute
 from report.criteria import CRITERIA, outcomes
+from report.crystal import crystals
 from report.experiments import EXPERIMENTS, iterations_needed
 from report.page import page
 from report.results import ModelErrors, Profile, Results
@@ -185,8 +186,9 @@ def errors(energy_mae: float, force_mae: float, force_rmse: float = 0.0) -> Mapp
         "energy_rmse": energy_mae,
         "force_mae": force_mae,
         "force_rmse": force_rmse,
+        "stress_mae": force_mae,
     }
-    return {"test": {"all": row}}
+    return {"test": {"all": row, "large melt": row}}
 
 
 def model(energy_mae: float, force_mae: float, force_rmse: float = 0.0) -> ModelErrors:
@@ -206,6 +208,21 @@ def chains(limit: Mapping[str, int]) -> Profile:
             for name, longest in limit.items()
         },
     )
+
+
+def crystal(modulus: float) -> list[Profile]:
+    """A crystal of 5.62 Å and 27 GPa, a model of another bulk modulus, and vibrations of both."""
+    constants = np.linspace(5.4, 5.84, 12)
+    compressed = 3 * (5.62 / constants - 1)
+    lines = {"coordinates": constants.tolist(), "title": "c", "coordinate": "a", "quantity": "q"}
+    return [
+        Profile(
+            truth=(27 * scale * values).tolist(),
+            models={"mpnn_efa_nacl_bulk": (modulus * scale * values).tolist()},
+            **lines,  # type: ignore[arg-type]
+        )
+        for scale, values in ((1.0, compressed), (0.3, np.ones(12)), (0.1, np.ones(12)))
+    ]
 
 
 def made_up(good: bool) -> Results:
@@ -242,6 +259,7 @@ def made_up(good: bool) -> Results:
             "cumulene": [cumulene],
             "sn2": [paths] * 4,
             "nacl": [spheres],
+            "nacl_bulk": crystal(27.1 if good else 28.0),
             "chains": [chains({"mpnn_efa_chains": 8 if good else 6, **known})],
         },
     )
@@ -256,6 +274,16 @@ def test_every_target_is_judged() -> None:
         assert best.aim_met in (True, None)
         assert worst is not None
         assert worst.met is (criterion.wanted == "drawn"), criterion.what
+
+
+def test_a_crystal_is_read_off_its_profiles() -> None:
+    formula, model = crystals(made_up(good=False))
+    assert (formula.name, model.name) == ("formula", "mpnn_efa_nacl_bulk")
+    assert formula.lattice_constant == pytest.approx(5.62, abs=1e-6)
+    assert formula.bulk_modulus == pytest.approx(27.0, rel=1e-4)
+    assert model.bulk_modulus == pytest.approx(28.0, rel=1e-4)
+    assert formula.splitting == pytest.approx(27 * 0.2)
+    assert not list(crystals(Results(experiments=(), models={}, profiles={})))
 
 
 def test_targets_of_untrained_models_are_left_open() -> None:

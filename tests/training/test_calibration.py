@@ -70,7 +70,7 @@ def test_a_model_is_calibrated_on_its_own_data(home: Path) -> None:
     after = efa_zoo.load("toy")  # whose card and weights belong together
     assert eqx.tree_equal(after.network, before.network)
     assert card == after.card
-    assert card.domain is not None and card.domain.environments == ("H O", "O H2")
+    assert card.domain is not None and {"H O", "O H2"} <= set(card.domain.environments)
     assert card.calibration is not None
     assert dataclasses.asdict(card.calibration) == {
         "data": "dimers",
@@ -90,8 +90,10 @@ def test_a_model_is_calibrated_on_its_own_data(home: Path) -> None:
     positions = _WATER
     graph = efa_zoo.Graph.from_arrays([8, 1, 1], positions, None)
     assert efa_zoo.predict("toy", graph).energy_uncertainty is not None
-    strange = positions + np.asarray([[0, 0, 0], [1.0, 0, 0], [0, 0, 0]])
-    with pytest.raises(InputError, match=r"bonds: atom 0 \(O\) is bonded to H \(and 1 more\), but"):
+    strange = positions * np.asarray([0.45, 1, 1])
+    with pytest.raises(
+        InputError, match=r"bonds: atom 1 \(H\) is bonded to HO \(and 1 more\), but"
+    ):
         efa_zoo.predict("toy", efa_zoo.Graph.from_arrays([8, 1, 1], strange, None))
     strange = 0.7 * positions
     with pytest.raises(InputError, match="surroundings"):

@@ -117,7 +117,7 @@ def of_openmm() -> Callable[[int], object]:
     integrator = openmm.VerletIntegrator(0.5 * unit.femtosecond)
     context = openmm.Context(system, integrator, platform)
     context.setPositions(atoms.positions * unit.angstrom)
-    return integrator.step
+    return lambda count: context.getIntegrator().step(count)
 
 
 def of_i_pi() -> Callable[[int], object]:
@@ -177,7 +177,7 @@ def main() -> None:
         try:
             spent = milliseconds(make(), systems)
         except ImportError as error:
-            print(f"{name}: not installed ({error.name})", file=sys.stderr)
+            print(f"{name}: not installed ({error.name})", file=sys.stderr, flush=True)
             continue
         print(f"| {name} | {spent:.2f} | {1e3 / spent:,.0f} |", flush=True)
 

@@ -36,11 +36,12 @@ PACKAGES = (
 )
 
 #: Where Any is meant: tables without a fixed form, keywords that are passed on, a signature of ASE,
-#: a widget of a package without types.
+#: what packages without types make.
 FREE = {
     "data_pipelines.metadata",
     "efa_zoo.analysis.viewer.view",
     "efa_zoo.calculator.EFACalculator.set",
+    "efa_zoo.interop.engines.torch_sim_model",
     "efa_zoo.models.hub.cards.Card.cost",
     "efa_zoo.models.hub.cards.Card.metrics",
 }

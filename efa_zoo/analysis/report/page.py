@@ -39,7 +39,9 @@ table.facts td { text-align: left; } table.facts th { vertical-align: top; white
 img { max-width: 100%; background: white; border-radius: 4px; }
 .drawn { display: grid; grid-template-columns: repeat(auto-fill, minmax(14rem, 1fr)); gap: 1rem; }
 figure { margin: 0; } figcaption { font-size: 0.85rem; }
-@media (max-width: 30rem) { table { font-size: 0.8rem; } th, td { padding: 0.2rem 0.3rem; } }
+@media (max-width: 30rem) {
+  table { font-size: 0.8rem; } th, td { padding: 0.2rem 0.3rem; }
+}
 """
 
 

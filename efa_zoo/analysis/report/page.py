@@ -32,13 +32,17 @@ _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 0.92rem; }
+.wide { overflow-x: auto; margin-bottom: 0.9rem; }
+table { border-collapse: collapse; font-size: 0.92rem; }
 th, td { padding: 0.2rem 0.7rem; text-align: right; border-bottom: 1px solid #8884; }
 th:first-child, td:first-child { text-align: left; }
 table.facts td { text-align: left; } table.facts th { vertical-align: top; white-space: nowrap; }
 img { max-width: 100%; background: white; border-radius: 4px; }
 .drawn { display: grid; grid-template-columns: repeat(auto-fill, minmax(14rem, 1fr)); gap: 1rem; }
 figure { margin: 0; } figcaption { font-size: 0.85rem; }
+@media (max-width: 30rem) {
+  table { font-size: 0.8rem; } th, td { padding: 0.2rem 0.3rem; }
+}
 """
 
 

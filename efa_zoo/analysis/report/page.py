@@ -173,12 +173,14 @@ def _formula(numbers: np.ndarray) -> str:
 
 
 def _uncertainty(found: Findings) -> str:
+    if found.card is None:
+        return ""
     tables = {
         part.name: table
         for part in found.parts
-        if (table := uncertainty_quality(part.structures, part.predictions))
+        if (table := uncertainty_quality(part.structures, part.predictions, found.card))
     }
-    if not found.parts and found.card is not None:
+    if not found.parts:
         tables = found.card.metrics.get("uncertainty", {})
     if not tables:
         return ""

@@ -313,6 +313,19 @@ def crystal() -> Iterator[str]:
         )
 
 
+def dynamics() -> Iterator[str]:
+    """What simulations in a cell keep."""
+    found = json.loads((DOCS / "dynamics.json").read_text(encoding="utf-8"))
+    yield "| 64 ions | ensemble | | K | drift, eV/atom/ps | standard deviation, eV/atom |"
+    yield "|---|---|---|---:|---:|---:|"
+    for row in found["rows"]:
+        numbers = f"{row['drift']:+.0e} | {row['spread']:.0e}".replace("e-0", "e-")
+        yield (
+            f"| {row['phase']} | {row['ensemble']} | {row['dtype']} | {row['temperature']:.0f} "
+            f"| {numbers} |"
+        )
+
+
 def _error(error: float | None) -> str:
     if error is None:
         return "–"
@@ -323,7 +336,7 @@ TABLES: dict[Path, tuple[Callable[[], Iterator[str]], ...]] = {
     ROOT / "README.md": (models_for_use,),
     DOCS / "dimers.md": (dimers,),
     DOCS / "howto" / "kernels.md": (kernels,),
-    DOCS / "howto" / "periodic.md": (crystal,),
+    DOCS / "howto" / "periodic.md": (crystal, dynamics),
     DOCS / "models.md": (chooser, cards),
     DOCS / "numbers.md": (models, symmetry, robustness, uncertainty, trust),
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import units
+from ase.build import bulk
 from ase.constraints import FixAtoms
 from ase.filters import FrechetCellFilter
 from ase.io import read
@@ -64,6 +65,15 @@ def test_energy_is_kept_and_neighbours_are_searched_on_the_way(
     frame = read(result.trajectory, index=-1)
     np.testing.assert_allclose(frame.cell, salt().cell, atol=1e-7)  # type: ignore[union-attr]
     assert frame.get_stress().shape == (6,)  # type: ignore[union-attr]
+
+
+def test_the_shipped_model_keeps_the_energy_of_a_crystal(tmp_path: Path) -> None:
+    crystal = bulk("NaCl", "rocksalt", a=5.62, cubic=True).repeat(2)
+    config = DynamicsConfig(temperature=600.0, timestep=1.0, steps=500, interval=10)
+    out = tmp_path / "nve.extxyz"
+    result = run_dynamics("mpnn_efa_nacl_bulk", crystal, config, out, dtype="float32")
+    assert abs(energy_drift(result.log, len(crystal))) <= 1e-5  # eV/atom/ps
+    assert np.std(read_log(result.log)["total_energy_eV"]) / len(crystal) < 1e-5
 
 
 @pytest.mark.parametrize("ensemble", ["nvt", "npt"])

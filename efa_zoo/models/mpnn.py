@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from efa_zoo.attention.exact import PairFunctions
 from efa_zoo.attention.module import EuclideanFastAttention
 from efa_zoo.attention.reciprocal import lattice_of
 from efa_zoo.base.config import ModelConfig
@@ -189,8 +191,9 @@ class EnergyModel(eqx.Module):
             pairs = pair_basis(graph, self.config.message_passing)
             attends = graph.cell is not None and self._attention
             lattice = lattice_of(graph, self.wave_reach) if attends else None
+            shared: dict[Any, PairFunctions | None] = {}
             for interaction in self.interactions:
-                before, x = x, interaction(x, pairs, positions, mask, lattice)
+                before, x = x, interaction(x, pairs, positions, mask, lattice, shared)
             scalars = change_irreps(x, _SCALARS)[:, 0, 0, :]
             energies = scalars @ self.readout
             charges, dipole = self._electrostatics(graph, scalars, before)

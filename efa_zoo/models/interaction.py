@@ -20,6 +20,7 @@ from efa_zoo.nn.inner_product import InnerProduct
 from efa_zoo.nn.message_passing import MessagePass
 from efa_zoo.nn.pairs import PairBasis
 from efa_zoo.nn.tensor_dense import TensorDense
+from efa_zoo.ops.platforms import on_cpu
 
 __all__ = ["Interaction"]
 
@@ -184,8 +185,10 @@ class Interaction(eqx.Module):
             refined = self.global_mlp(add(x, update))
             parts = [local, add(refined, update) if self.direct_updates else refined]
         if self.switch is not None:
-            switches = jax.nn.silu(jnp.stack([self.switch, 1 - self.switch]))
-            parts = [c * part for c, part in zip(switches, parts, strict=False)]
+            switches = (self.switch, 1 - self.switch)
+            # On a CPU the derivative of a stack would be fused with the sums that it is made of.
+            gates = map(jax.nn.silu, switches) if on_cpu() else jax.nn.silu(jnp.stack(switches))
+            parts = [c * part for c, part in zip(gates, parts, strict=False)]
         x = add(x, *parts)
         if self.self_interaction is not None:
             x = add(change_irreps(x, _SCALARS), self.self_interaction(x))

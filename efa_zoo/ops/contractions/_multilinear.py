@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import ShapedArray
+from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jax.sharding import AxisType
@@ -144,9 +145,33 @@ def _register(primitive: Primitive, form: Form, result: int, derivative: Derivat
         merged if form.by_row else mapped, derivative.on_cpu or derivative.compute
     )
 
+    def result_shape(operands: Sequence[Any], static: dict[str, Any]) -> Shape:
+        count = in_front(operands)
+        own = [x.shape[count:] if has else x.shape for x, has in zip(operands, rows, strict=True)]
+        shape = derivative.shape(*own, **static)
+        if not form.rows[result]:
+            return shape
+        first = next(x for x, has in zip(operands, rows, strict=True) if has)
+        return (*first.shape[:count], *shape)
+
+    @functools.cache
+    def called(**static: Any) -> Any:
+        @functools.partial(jax.jit, static_argnums=0)
+        def call(shapes: tuple[Shape, ...], *operands: Array) -> Array:
+            whole = [x.reshape(shape) for x, shape in zip(operands, shapes, strict=True)]
+            with set_xla_metadata(inlineable="true"):
+                return _without_ones(on_cpu(*whole, **static))
+
+        return call
+
     def apart(*operands: Array, **static: Any) -> Array:
-        # XLA's CPU compiler would compute again what it fuses with several others.
-        return jax.lax.optimization_barrier(on_cpu(*operands, **static))
+        # XLA's CPU compiler would compute again what it fuses with several others: it forgets
+        # barriers before it fuses, but fuses nothing with a function that stays one. What comes
+        # and goes has no axes of length 1, whose order in memory would be a reason for copies.
+        shapes = tuple(operand.shape for operand in operands)
+        with set_xla_metadata(inlineable="false"):
+            found = called(**static)(shapes, *map(_without_ones, operands))
+        return found.reshape(result_shape(operands, static))
 
     def each(*operands: Array, **static: Any) -> Array:
         common = functools.partial(fused, **static)
@@ -167,19 +192,18 @@ def _register(primitive: Primitive, form: Form, result: int, derivative: Derivat
         if not all(operand.sharding.mesh.empty for operand in operands):
             # How the result is spread over a mesh, JAX's own operations know.
             return traced(**static).trace(*operands).jaxpr.out_avals[0]
-        count = in_front(operands)
-        own = [x.shape[count:] if has else x.shape for x, has in zip(operands, rows, strict=True)]
-        shape = derivative.shape(*own, **static)
-        if form.rows[result]:
-            first = next(x for x, has in zip(operands, rows, strict=True) if has)
-            shape = (*first.shape[:count], *shape)
-        return ShapedArray(shape, operands[0].dtype)
+        return ShapedArray(result_shape(operands, static), operands[0].dtype)
 
     primitive.def_impl(lambda *operands, **static: compiled(**static)(*operands))
     primitive.def_abstract_eval(abstract)
     mlir.register_lowering(primitive, mlir.lower_fun(fused, multiple_results=False))
     mlir.register_lowering(primitive, mlir.lower_fun(apart, multiple_results=False), "cpu")
     return each
+
+
+def _without_ones(array: Array) -> Array:
+    """An array without its axes of length 1."""
+    return array.reshape([n for n in array.shape if not (isinstance(n, int) and n == 1)])
 
 
 def _replaced(

@@ -62,9 +62,9 @@ def _einsum(subscripts: str, *operands: Array) -> Array:
     return jnp.einsum(subscripts, *operands, precision=jax.lax.Precision.HIGHEST)
 
 
-def _flipped(matrix: Array) -> Array:
+def _flipped(matrices: Array) -> Array:
     # Without the barrier XLA would make the transposition part of the product again.
-    return jax.lax.optimization_barrier(matrix.T)
+    return jax.lax.optimization_barrier(jnp.swapaxes(matrices, -2, -1))
 
 
 _, _, _product = multilinear(
@@ -103,8 +103,31 @@ def _to_result(features: Array, weights: Array) -> Array:
 
 
 def _by_degree(array: Array) -> list[Array]:
+    """`[parities, rows, features]` of each degree, where features still lie next to each other."""
     ends = np.arange(1, math.isqrt(array.shape[2])) ** 2
-    return jnp.split(array, ends, axis=2)
+    parts = [jnp.moveaxis(part, 1, 0) for part in jnp.split(array, ends, axis=2)]
+    return [part.reshape(array.shape[1], -1, array.shape[3]) for part in parts]
+
+
+def _from_degrees(parts: list[Array], rows: int) -> Array:
+    moved = [jnp.moveaxis(x.reshape(len(x), rows, -1, x.shape[-1]), 0, 1) for x in parts]
+    return jnp.concatenate(moved, axis=2)
+
+
+def _to_features_on_cpu(weights: Array, result: Array) -> Array:
+    transposed = jnp.swapaxes(weights, 2, 3)
+    parts = [_multiply(part, transposed[:, l]) for l, part in enumerate(_by_degree(result))]
+    return _from_degrees(parts, result.shape[0])
+
+
+def _to_weights_on_cpu(features: Array, result: Array) -> Array:
+    parts = zip(_by_degree(features), _by_degree(result), strict=True)
+    return jnp.stack([_multiply(_flipped(x), y) for x, y in parts], axis=1)
+
+
+def _to_result_on_cpu(features: Array, weights: Array) -> Array:
+    parts = [_multiply(part, weights[:, l]) for l, part in enumerate(_by_degree(features))]
+    return _from_degrees(parts, features.shape[0])
 
 
 _, _, _degreewise = multilinear(
@@ -112,13 +135,7 @@ _, _, _degreewise = multilinear(
     Derivative(
         _to_features,
         lambda weights, result: (*result[:3], weights[2]),
-        lambda weights, result: jnp.concatenate(
-            [
-                _einsum("rpco,pio->rpci", part, weights[:, l])
-                for l, part in enumerate(_by_degree(result))
-            ],
-            axis=2,
-        ),
+        _to_features_on_cpu,
     ),
     Derivative(
         _to_weights,
@@ -128,23 +145,11 @@ _, _, _degreewise = multilinear(
             features[3],
             result[3],
         ),
-        lambda features, result: jnp.stack(
-            [
-                _einsum("rpci,rpco->pio", x, y)
-                for x, y in zip(_by_degree(features), _by_degree(result), strict=True)
-            ],
-            axis=1,
-        ),
+        _to_weights_on_cpu,
     ),
     Derivative(
         _to_result,
         lambda features, weights: (*features[:3], weights[3]),
-        lambda features, weights: jnp.concatenate(
-            [
-                _einsum("rpci,pio->rpco", part, weights[:, l])
-                for l, part in enumerate(_by_degree(features))
-            ],
-            axis=2,
-        ),
+        _to_result_on_cpu,
     ),
 )

@@ -28,6 +28,7 @@ from benchmarks.report import (  # noqa: E402
     markdown,
     number,
     peak_bytes,
+    program_rows,
     ratio,
     seconds,
     size,
@@ -61,6 +62,15 @@ _AGAINST_THE_MACHINE = """\
 Operations and bytes a second, relative to the machine's rates in a product of two large matrices
 and in the sum of two large arrays. Bytes are those that XLA's operations read and write, also where
 they stay in a cache, so more than 100% is possible; in loops it does not count them (–)."""
+
+_PROGRAMS = """\
+### Programs for a GPU
+
+Lowered for a GPU and not run on one: how many operations a compiler is given, and how many before
+each platform got contractions in a form of its own and projections of the same features became one
+product. Operations of functions count as often as they are called, those of loops once; constants,
+broadcasts and shapes are free. Distinct shapes of matrix products are what a GPU's compiler tunes.
+What these programs take on a GPU has not been measured."""
 
 _LIMITS = """\
 What limits the times that are not reached: how many kernels (pieces that the compiled program
@@ -380,6 +390,8 @@ def section(results: Results, picture: str) -> Iterator[str]:
             "output / gradient for features and positions, in nanoseconds per pair of atoms:\n\n"
             + markdown(list(kernel_rows(results["attention_kernels"])))
         )
+    if "programs" in results:
+        yield f"{_PROGRAMS}\n\n{markdown(list(program_rows(results['programs'])))}"
     if "startup" in results:
         yield (
             "### The first prediction\n\n`mpnn_efa_dimers` on two water molecules; the cache is "

@@ -81,6 +81,7 @@ _SLOW = (
     "ops/test_chunks",
     "ops/test_contractions",
     "ops/test_harmonics",
+    "ops/test_platforms",
     "robustness",
     "simulation",
     "test_calculator",

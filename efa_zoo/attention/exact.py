@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -12,7 +13,41 @@ from efa_zoo.ops.chunks import chunk_size, map_chunks
 from efa_zoo.ops.harmonics import solid_harmonics
 from efa_zoo.ops.sharding import all_atoms
 
-__all__ = ["attend_exact"]
+__all__ = ["PairFunctions", "attend_exact", "pair_functions"]
+
+
+class PairFunctions(eqx.Module):
+    """Functions of the displacements of all pairs, which layers of one kernel have in common.
+
+    Attributes:
+        radial: without the kernel's constant factors, one array for each degree.
+        solid: solid harmonics up to the largest degree, None for degree 0.
+    """
+
+    radial: tuple[Float[Array, "size rows atoms"], ...]
+    solid: Float[Array, "components rows atoms"] | None
+
+
+@contract
+def pair_functions(
+    own: Float[Array, "rows 3"], positions: Float[Array, "atoms 3"], kernel: Kernel, degree: int
+) -> PairFunctions | None:
+    """Evaluate what the exact form needs of all pairs, unless they are too many at a time.
+
+    Args:
+        own: positions of the atoms that attend, in Å.
+        positions: of those that are attended to.
+        kernel: one function of the distance for each two features of query and key.
+        degree: largest degree of the spherical harmonics.
+
+    Returns:
+        The functions, or None where the pairs are to be taken in chunks.
+    """
+    rows = own.shape[0]
+    size = chunk_size(rows, positions.shape[0] * kernel.size, _CHUNK_OF_PHASES)
+    if not isinstance(rows, int) or size < rows:
+        return None
+    return _functions(own, positions, kernel, degree)
 
 
 @contract
@@ -24,6 +59,7 @@ def attend_exact(
     kernel: Kernel,
     degree: int,
     atom_mask: Bool[Array, " atoms"] | None = None,
+    functions: PairFunctions | None = None,
 ) -> Float[Array, "atoms components values"]:
     """Sum over all atoms what a kernel makes of query, key, value and distance.
 
@@ -41,6 +77,7 @@ def attend_exact(
         kernel: one function of the distance for each two features of query and key.
         degree: largest degree of the spherical harmonics (Racah's normalisation).
         atom_mask: False for atoms that nobody attends to.
+        functions: what `pair_functions` gives for the same positions, kernel and degree.
 
     Returns:
         One result per component of the spherical harmonics.
@@ -58,8 +95,13 @@ def attend_exact(
     own = positions
     key, value, positions = (all_atoms(x) for x in (key, value, positions))
 
+    if functions is not None:
+        return _attend_rows(query, key, value, kernel, functions)
+
     def attend(rows: tuple[Array, Array]) -> Array:
-        return _attend_rows(*rows, key, value, positions, kernel, degree)
+        query, own = rows
+        functions = _functions(own, positions, kernel, degree)
+        return _attend_rows(query, key, value, kernel, functions)
 
     size = chunk_size(query.shape[0], positions.shape[0] * kernel.size, _CHUNK_OF_PHASES)
     return map_chunks(attend, (query, own), size)
@@ -69,35 +111,39 @@ def attend_exact(
 _CHUNK_OF_PHASES = 2**17
 
 
+def _functions(own: Array, positions: Array, kernel: Kernel, degree: int) -> PairFunctions:
+    displacements = positions[None, :, :] - own[:, None, :]
+    squared = jnp.sum(displacements**2, axis=-1)
+    radial = kernel.functions(squared, degree)
+    if degree == 0:
+        return PairFunctions(radial, None)
+    x, y, z = (displacements[..., axis] for axis in range(3))
+    return PairFunctions(radial, jnp.stack(solid_harmonics(x, y, z, degree)))
+
+
 def _attend_rows(
     query: Float[Array, "rows channels frequencies 2"],
-    own: Float[Array, "rows 3"],
     key: Float[Array, "atoms channels frequencies 2"],
     value: Float[Array, "atoms values"],
-    positions: Float[Array, "atoms 3"],
     kernel: Kernel,
-    degree: int,
+    functions: PairFunctions,
 ) -> Float[Array, "rows components values"]:
     """What some of the atoms get from all."""
     size = query.shape[1] * query.shape[2] * 2
-    displacements = positions[None, :, :] - own[:, None, :]
-    squared = jnp.sum(displacements**2, axis=-1)
-    functions = kernel.functions(squared, degree)  # each [frequencies, rows, atoms]
     even, odd = (factor[:, None] * size**-0.5 for factor in kernel.factors())
     products = [jnp.einsum("ipcs,jpcs->cij", query * even, key)]
-    if degree > 0:
+    if functions.solid is not None:
         turned = jnp.stack([query[..., 1], -query[..., 0]], axis=-1)
         products.append(jnp.einsum("ipcs,jpcs->cij", turned * odd, key))
     weights = [
         (-1.0) ** (l // 2) * jnp.sum(function * products[l % 2], axis=0)
-        for l, function in enumerate(functions)
+        for l, function in enumerate(functions.radial)
     ]
-    if degree == 0:
+    if functions.solid is None:
         return jnp.einsum("ij,jv->iv", weights[0], value)[:, None, :]
-    x, y, z = (displacements[..., axis] for axis in range(3))
-    solid = solid_harmonics(x, y, z, degree)
+    solid = jnp.split(functions.solid, [l * l for l in range(1, len(weights))])
     attended = [
-        jnp.einsum("aij,jv->iav", weight * jnp.stack(solid[l * l : (l + 1) ** 2]), value)
-        for l, weight in enumerate(weights)
+        jnp.einsum("aij,jv->iav", weight * own, value)
+        for weight, own in zip(weights, solid, strict=True)
     ]
     return jnp.concatenate(attended, axis=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from efa_zoo.attention.cost import AttentionCost
-from efa_zoo.attention.exact import attend_exact
+from efa_zoo.attention.exact import PairFunctions, attend_exact, pair_functions
 from efa_zoo.attention.grids import check_grid, grid_for, harmonics_on_grid, lebedev_grid
 from efa_zoo.attention.integration import TensorIntegration
 from efa_zoo.attention.kernels import (
@@ -26,13 +26,17 @@ from efa_zoo.attention.kernels import (
 )
 from efa_zoo.attention.quadrature import attend_quadrature, attend_wave_vectors
 from efa_zoo.attention.reciprocal import Lattice, attend_reciprocal, wave_reach
-from efa_zoo.attention.rotary import FrequencyFunction, linear_frequencies
+from efa_zoo.attention.rotary import (
+    FrequencyFunction,
+    initial_frequencies,
+    linear_frequencies,
+)
 from efa_zoo.base.config import AttentionConfig, Coulomb, Waves
 from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import ConfigError
 from efa_zoo.nn.coupling import Irreps, repeat_degrees
-from efa_zoo.nn.dense import Dense, activation, change_irreps
-from efa_zoo.ops.sharding import atom_shards
+from efa_zoo.nn.dense import Dense, activation, apply_together, change_irreps
+from efa_zoo.ops.sharding import all_atoms, atom_shards
 
 __all__ = ["EuclideanFastAttention"]
 
@@ -122,7 +126,7 @@ class EuclideanFastAttention(eqx.Module):
             if config.kernel.trainable:
                 self.log_widths = jnp.asarray(np.log(widths), dtype or float)
         else:
-            initial = _initial_frequencies(frequency_function, query_features // 2, config)
+            initial = initial_frequencies(frequency_function, query_features // 2, config)
             if config.kernel.frequencies.trainable:
                 self.frequencies = jnp.asarray(initial, dtype or float)
         self.spherical_degree, self.integration = 0, None
@@ -288,12 +292,15 @@ class EuclideanFastAttention(eqx.Module):
     ]:
         """Queries and keys, two features of each frequency last, and values."""
         gate = activation(self.config.activation)
-        query = features if self.query is None else self.query(features)
-        key = features if self.key is None else self.key(features)
-        value = features if self.value is None else self.value(features)
-        query, key = (change_irreps(gate(x), self.query_key_irreps) for x in (query, key))
-        shape = (features.shape[0], -1, query.shape[-1] // 2, 2)
-        return query.reshape(shape), key.reshape(shape), change_irreps(value, self.value_irreps)
+        if self.query is None or self.key is None or self.value is None:
+            query_key, value = jnp.concatenate([features, features], axis=-1), features
+        else:
+            all_of_them = apply_together([self.query, self.key, self.value], features)
+            query_key, value = jnp.split(all_of_them, [2 * self.query.weight.shape[-1]], axis=-1)
+        query_key = change_irreps(gate(query_key), self.query_key_irreps)
+        shape = (features.shape[0], -1, query_key.shape[-1] // 4, 2)
+        query, key = (x.reshape(shape) for x in jnp.split(query_key, 2, axis=-1))
+        return query, key, change_irreps(value, self.value_irreps)
 
     @contract
     def __call__(
@@ -307,6 +314,7 @@ class EuclideanFastAttention(eqx.Module):
         *,
         lattice: Lattice | None = None,
         evaluation: Literal["exact", "quadrature"] | None = None,
+        shared: dict[Any, PairFunctions | None] | None = None,
     ) -> Float[
         Array, "atoms {self.irreps.parities} {self.irreps.components} {self.value_features}"
     ]:
@@ -319,6 +327,8 @@ class EuclideanFastAttention(eqx.Module):
             lattice: of a periodic structure, which is summed in reciprocal space.
             evaluation: of an open one; None takes `evaluation_for` the number of atoms, padding
                 included.
+            shared: functions of pairs by kernel, which layers at the same positions have in common;
+                what is missing in it is added.
 
         Returns:
             Features of the atoms, of irreps `self.irreps`.
@@ -339,9 +349,16 @@ class EuclideanFastAttention(eqx.Module):
                 assert isinstance(kernel, PeriodicKernel)
                 attended = attend_reciprocal(query, key, flat, lattice, kernel, *options)
             elif evaluation == "exact":
-                attended = attend_exact(
-                    query, key, flat, positions, kernel, self.spherical_degree, atom_mask
-                )
+                found = None
+                if shared is not None and self.log_widths is None and self.frequencies is None:
+                    name = self.config.kernel, self.frequency_function, self._size
+                    name = (*name, self.spherical_degree)
+                    if name not in shared:
+                        options = all_atoms(positions), kernel, self.spherical_degree
+                        shared[name] = pair_functions(positions, *options)
+                    found = shared[name]
+                options = kernel, self.spherical_degree, atom_mask, found
+                attended = attend_exact(query, key, flat, positions, *options)
             elif isinstance(kernel, CoulombKernel):
                 vectors, factors = self._coulomb_waves()
                 wave_numbers = jnp.asarray(np.linalg.norm(vectors, axis=1), positions.dtype)
@@ -367,29 +384,6 @@ class EuclideanFastAttention(eqx.Module):
                 attended = attended * factor[:, None]
             product = attended.reshape(*attended.shape[:2], *value.shape[1:])
             return self.integration.couple(product)
-
-
-def _initial_frequencies(
-    function: FrequencyFunction, number: int, config: AttentionConfig
-) -> np.ndarray:
-    """Frequencies before training, none above what a grid is chosen for."""
-    assert not isinstance(config.kernel, Coulomb)
-    frequencies = config.kernel.frequencies
-    with jax.ensure_compile_time_eval():
-        values = np.asarray(function(number, frequencies), np.float64)
-    if values.shape != (number,):
-        raise ConfigError(f"frequency_function: got shape {values.shape}, expected ({number},)")
-    if not np.isfinite(values).all():
-        raise ConfigError(f"frequency_function: got {values.tolist()}, expected finite numbers")
-    highest = float(np.max(np.abs(values)))
-    limit = frequencies.max_frequency / frequencies.max_length
-    has_grid = isinstance(config.kernel, Waves) and config.evaluation != "exact"
-    if has_grid and math.isfinite(config.tolerance) and highest > limit * (1 + 1e-6):
-        raise ConfigError(
-            f"frequency_function: got a frequency of {highest:.4g} 1/Å, expected at most "
-            f"max_frequency / max_length = {limit:.4g}, which the grid is chosen for"
-        )
-    return values
 
 
 def _restrict(irreps: Irreps, degree: int | None, pseudotensors: bool | None, field: str) -> Irreps:

@@ -16,7 +16,8 @@ from jaxtyping import Array, Float, Int
 from efa_zoo.attention.reciprocal import invertible
 from efa_zoo.base.contracts import contract
 from efa_zoo.models.outputs import Outputs
-from efa_zoo.ops.chunks import map_chunks, on_cpu
+from efa_zoo.ops.chunks import map_chunks
+from efa_zoo.ops.platforms import by_platform, on_cpu
 from efa_zoo.structures.graph import Graph, check_graph
 
 __all__ = [
@@ -61,6 +62,10 @@ def energy_and_forces(model: Network, graph: Graph, *, features: bool = False) -
         cell with stress, its derivative by a symmetric strain over the volume.
     """
     check_graph(graph)
+    return by_platform(functools.partial(_energy_and_forces, features=features), model, graph)
+
+
+def _energy_and_forces(model: Network, graph: Graph, *, features: bool) -> Outputs:
     if graph.cell is not None:
         positions, cell = jnp.asarray(graph.positions), jnp.asarray(graph.cell)
         outputs = outputs_in_cell(
@@ -137,12 +142,16 @@ def batch_energy_and_forces(model: Network, graphs: Graph, *, features: bool = F
     Returns:
         The outputs, with one more leading axis on every leaf.
     """
-    function = jax.vmap(functools.partial(energy_and_forces, model, features=features))
-    size = molecules_at_once(graphs)
-    molecules = graphs.atomic_numbers.shape[0]
-    if not isinstance(molecules, int) or size >= molecules:
-        return function(graphs)
-    return map_chunks(function, graphs, size, remat=False)
+
+    def evaluate(model: Network, graphs: Graph) -> Outputs:
+        function = jax.vmap(functools.partial(energy_and_forces, model, features=features))
+        size = molecules_at_once(graphs)
+        molecules = graphs.atomic_numbers.shape[0]
+        if not isinstance(molecules, int) or size >= molecules:
+            return function(graphs)
+        return map_chunks(function, graphs, size, remat=False)
+
+    return by_platform(evaluate, model, graphs)
 
 
 #: Pairs of atoms of the molecules that are computed together on a CPU, and of all molecules of a

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import e3x
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from efa_zoo.attention.exact import PairFunctions
 from efa_zoo.attention.module import EuclideanFastAttention
 from efa_zoo.attention.reciprocal import Lattice
 from efa_zoo.base.config import ModelConfig
 from efa_zoo.base.contracts import contract
 from efa_zoo.nn.coupling import Irreps
-from efa_zoo.nn.dense import MLP, Dense, change_irreps
+from efa_zoo.nn.dense import MLP, Dense, add, change_irreps
 from efa_zoo.nn.inner_product import InnerProduct
 from efa_zoo.nn.message_passing import MessagePass
 from efa_zoo.nn.pairs import PairBasis
 from efa_zoo.nn.tensor_dense import TensorDense
+from efa_zoo.ops.platforms import on_cpu
 
 __all__ = ["Interaction"]
 
@@ -157,18 +160,21 @@ class Interaction(eqx.Module):
         positions: Float[Array, "atoms 3"],
         atom_mask: Bool[Array, " atoms"],
         lattice: Lattice | None = None,
+        shared: dict[Any, PairFunctions | None] | None = None,
     ) -> Float[Array, "atoms {self.irreps.parities} {self.irreps.components} features"]:
-        """Update the features of one molecule."""
+        """Update the features of one molecule; what blocks share is as for attention."""
         message = self.message_pass(x, pairs)
         before, x = x, change_irreps(x, self.kept_irreps)
-        refined = self.local_mlp(e3x.nn.add(x, message))
-        local = e3x.nn.add(refined, message) if self.direct_updates else refined
+        refined = self.local_mlp(add(x, message))
+        local = add(refined, message) if self.direct_updates else refined
         if self.attention is None or self.attention_output is None or self.global_mlp is None:
             parts = [local]
         else:
             if isinstance(self.attention, EuclideanFastAttention):
                 seen = self._seen(before, message, refined)
-                attended = self.attention(seen, positions, atom_mask, lattice=lattice)
+                attended = self.attention(
+                    seen, positions, atom_mask, lattice=lattice, shared=shared
+                )
             else:
                 seen, attended = x, self.attention(x)
             if self.attention_product is None:
@@ -176,16 +182,18 @@ class Interaction(eqx.Module):
             else:
                 update = self.attention_output(change_irreps(attended, _SCALARS))
                 update = update + self.attention_product(seen, attended)
-            refined = self.global_mlp(e3x.nn.add(x, update))
-            parts = [local, e3x.nn.add(refined, update) if self.direct_updates else refined]
+            refined = self.global_mlp(add(x, update))
+            parts = [local, add(refined, update) if self.direct_updates else refined]
         if self.switch is not None:
             switches = (self.switch, 1 - self.switch)
-            parts = [jax.nn.silu(c) * part for c, part in zip(switches, parts, strict=False)]
-        x = e3x.nn.add(x, *parts)
+            # On a CPU the derivative of a stack would be fused with the sums that it is made of.
+            gates = map(jax.nn.silu, switches) if on_cpu() else jax.nn.silu(jnp.stack(switches))
+            parts = [c * part for c, part in zip(gates, parts, strict=False)]
+        x = add(x, *parts)
         if self.self_interaction is not None:
-            x = e3x.nn.add(change_irreps(x, _SCALARS), self.self_interaction(x))
+            x = add(change_irreps(x, _SCALARS), self.self_interaction(x))
         for mlp in self.residual_mlps:
-            x = e3x.nn.add(x, mlp(x))
+            x = add(x, mlp(x))
         return x
 
     @contract
@@ -194,12 +202,12 @@ class Interaction(eqx.Module):
     ) -> Float[Array, "atoms parities2 components2 features"]:
         """Features that attention sees, of those that the block gets."""
         message = self.message_pass(x, pairs)
-        refined = self.local_mlp(e3x.nn.add(change_irreps(x, self.kept_irreps), message))
+        refined = self.local_mlp(add(change_irreps(x, self.kept_irreps), message))
         return self._seen(x, message, refined)
 
     def _seen(self, x: Array, message: Array, refined: Array) -> Array:
         if self.attention_after_messages:
-            x = e3x.nn.add(x, message, refined)
+            x = add(x, message, refined)
         return change_irreps(x, self.attention_irreps)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from efa_zoo.attention.exact import PairFunctions
 from efa_zoo.attention.module import EuclideanFastAttention
 from efa_zoo.attention.reciprocal import lattice_of
 from efa_zoo.base.config import ModelConfig
@@ -198,8 +200,9 @@ class EnergyModel(eqx.Module):
             if lattice is not None and self._starts_from_elements:
                 elements = self.embedding.weight.shape[0]
                 lattice = lattice.with_kinds(jnp.asarray(graph.atomic_numbers), elements)
+            shared: dict[Any, PairFunctions | None] = {}
             for interaction in self.interactions:
-                before, x = x, interaction(x, pairs, positions, mask, lattice)
+                before, x = x, interaction(x, pairs, positions, mask, lattice, shared)
                 lattice = others
             scalars = change_irreps(x, _SCALARS)[:, 0, 0, :]
             energies = scalars @ self.readout

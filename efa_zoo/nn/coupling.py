@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import e3x
@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import ConfigError
-from efa_zoo.ops.contractions import PathSegments, constant_product, sum_paths
+from efa_zoo.ops.contractions import PathBlock, Paths, sum_paths
 
 __all__ = ["Coupling", "Irreps", "clebsch_gordan", "repeat_degrees"]
 
@@ -61,7 +61,7 @@ class Irreps(NamedTuple):
         return cls(degree, features.shape[-3] == 2)
 
     def union(self, other: Irreps) -> Irreps:
-        """Shape of the sum of features of both shapes (`e3x.nn.add`)."""
+        """Shape of the sum of features of both shapes."""
         return Irreps(max(self.degree, other.degree), self.pseudotensors or other.pseudotensors)
 
     def override(self, degree: int | None, pseudotensors: bool | None) -> Irreps:
@@ -162,104 +162,84 @@ class Coupling(NamedTuple):
         Returns:
             The coupled features.
         """
-        batch, first = product.shape[:-4], self.first
+        batch = product.shape[:-4]
         rows = product.reshape(math.prod(batch), *product.shape[-4:])
-        sizes = [2 * l + 1 for l in range(first.degree + 1)] * first.parities
-        parts = iter(jnp.split(rows, np.cumsum(sizes)[:-1], axis=1))
-        products = {}
-        for p1 in range(first.parities):
-            for l1 in range(first.degree + 1):
-                channels = jnp.split(next(parts), self.second.parities, axis=2)
-                products |= {(p1, l1, p2): part[:, :, 0] for p2, part in enumerate(channels)}
-        coupled = self.couple_parts(products, weights)
+        coupled = self.couple_channels(jnp.moveaxis(rows, 2, 1), weights)
         return coupled.reshape(*batch, *coupled.shape[1:])
 
-    def couple_parts(
+    def couple_channels(
         self,
-        products: Mapping[
-            tuple[int, int, int], Float[Array, "rows components1 components2 features"]
+        products: Float[
+            Array,
+            "rows {self.second.parities} {self.first.parities*self.first.components} "
+            "{self.second.components} features",
         ],
         weights: Float[Array, "{len(self.paths)} features"] | None = None,
     ) -> Float[Array, "rows parities3 components3 features"]:
-        """Couple a product in parts, which need not be put together.
+        """Couple products that have the parity channels of the second factor first.
 
         Args:
-            products: for every parity channel and degree of the first factor, and parity channel
-                of the second, the products of their components.
+            products: products of the factors' components, the parity channels of the first factor
+                merged into its components.
             weights: one weight per path and feature, None for the constant 1.
 
         Returns:
             The coupled features.
         """
-        some = next(iter(products.values()))
-        rows, features = some.shape[0], some.shape[-1]
+        rows, features = products.shape[0], products.shape[-1]
         if weights is None:
-            weights = jnp.ones((len(self.paths), features), some.dtype)
-        products_of: dict[tuple[tuple[int, int, int], int | None], Array] = {}
-        for first, product in products.items():
-            if _all_degrees_at_once(self.second):
-                products_of[first, None] = product
-            else:
-                degrees = [l * l for l in range(1, self.second.degree + 1)]
-                split = enumerate(jnp.split(product, degrees, axis=2))
-                products_of |= {(first, l2): product for l2, product in split}
-        parts, segments = _coupling_parts(self)
-        components = []
-        for part in parts:
-            product = products_of[part.first, part.second_degree].reshape(rows, -1, features)
-            if part.constants is not None:
-                product = constant_product(jnp.asarray(part.constants, some.dtype), product)
-            components.append(product)
-        coupled = sum_paths(jnp.concatenate(components, axis=1), weights, segments)
+            weights = jnp.ones((len(self.paths), features), products.dtype)
+        coupled = sum_paths(products, weights, _coupling_paths(self))
         return coupled.reshape(rows, self.output.parities, self.output.components, features)
-
-
-class _Part(NamedTuple):
-    """What a degree of the first factor and one or all of the second couple to.
-
-    Attributes:
-        first: parity channel and degree of the first factor, parity channel of the second.
-        second_degree: of the second factor, None for all.
-        constants: Clebsch-Gordan coefficients, from products to the components of all paths; None
-            if these are the products themselves.
-    """
-
-    first: tuple[int, int, int]
-    second_degree: int | None
-    constants: np.ndarray | None
 
 
 def _all_degrees_at_once(second: Irreps) -> bool:
     # One matrix of constants for all degrees of the second factor, many of which are zero, is
-    # quicker than one for each, as long as they are few.
+    # quicker on a CPU than one for each, as long as they are few.
     return second.degree <= 2
 
 
 @functools.cache
-def _coupling_parts(coupling: Coupling) -> tuple[tuple[_Part, ...], PathSegments]:
-    """Parts of the product, and where the components of the paths go, which they give in order."""
+def _coupling_paths(coupling: Coupling) -> Paths:
+    """What each degree of the first factor and one or all of the second couple to."""
     first, second, output = coupling
     table = clebsch_gordan(first.degree, second.degree, output.degree, np.dtype(np.float64))
     groups: dict[tuple[tuple[int, int, int], int | None], list[int]] = {}
     together = _all_degrees_at_once(second)
     for number, (p1, l1, p2, l2, _, _) in enumerate(coupling.paths):
         groups.setdefault(((p1, l1, p2), None if together else l2), []).append(number)
-    parts, segments = [], []
-    for (left, degree2), numbers in groups.items():
-        rows = []
+    blocks = []
+    for ((p1, l1, p2), degree2), numbers in groups.items():
+        rows, targets = [], []
         for number in numbers:
-            _, l1, _, l2, p3, l3 = coupling.paths[number]
+            *_, l2, p3, l3 = coupling.paths[number]
             constants = np.zeros((2 * l3 + 1, 2 * l1 + 1, second.components))
             own2 = slice(l2**2, (l2 + 1) ** 2)
             coefficients = table[l1**2 : (l1 + 1) ** 2, own2, l3**2 : (l3 + 1) ** 2]
             constants[:, :, own2] = np.moveaxis(coefficients, -1, 0)
             rows.append(constants if together else constants[:, :, own2])
-            segments.append((number, p3 * output.components + l3**2, 2 * l3 + 1))
+            targets.append((number, p3 * output.components + l3**2, 2 * l3 + 1))
         matrix = np.concatenate(rows).reshape(sum(map(len, rows)), -1)
-        is_identity = np.array_equal(matrix, np.eye(len(matrix)))
-        parts.append(_Part(left, degree2, None if is_identity else matrix))
-    outputs = output.parities * output.components
-    return tuple(parts), PathSegments(tuple(segments), len(coupling.paths), outputs)
+        start = p1 * first.components + l1**2
+        blocks.append(
+            PathBlock(
+                channel=p2,
+                first=(start, start + 2 * l1 + 1),
+                second=(0, second.components)
+                if degree2 is None
+                else (degree2**2, (degree2 + 1) ** 2),
+                constants=None if np.array_equal(matrix, np.eye(len(matrix))) else matrix,
+                paths=tuple(targets),
+            )
+        )
+    return Paths(
+        tuple(blocks),
+        channels=second.parities,
+        first=first.parities * first.components,
+        second=second.components,
+        num_paths=len(coupling.paths),
+        num_outputs=output.parities * output.components,
+    )
 
 
 @functools.cache

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import e3x
@@ -17,11 +18,9 @@ from efa_zoo.base.config import ACTIVATIONS
 from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import ConfigError
 from efa_zoo.nn.coupling import Irreps
+from efa_zoo.ops.contractions import degreewise_product, matrix_product
 
-__all__ = ["MLP", "Dense", "activation", "change_irreps"]
-
-#: Accelerators would round the factors of float32 products, and lose the symmetry.
-_PRECISION = jax.lax.Precision.HIGHEST
+__all__ = ["MLP", "Dense", "activation", "add", "apply_together", "change_irreps"]
 
 Features: TypeAlias = Float[Array, "... parities components features"]
 
@@ -39,11 +38,36 @@ def activation(name: str) -> Callable[[Array], Array]:
 
 def change_irreps(features: Features, irreps: Irreps) -> Features:
     """Cut or pad features to another largest degree and set of parities."""
-    if Irreps.of(features) == irreps:
-        return features
-    return e3x.nn.change_max_degree_or_type(
-        features, max_degree=irreps.degree, include_pseudotensors=irreps.pseudotensors
-    )
+    own = Irreps.of(features)
+    if irreps.degree < own.degree:
+        features = features[..., : irreps.components, :]
+    if own.pseudotensors and not irreps.pseudotensors:
+        proper, pseudo = features[..., :1, :, :], features[..., 1:, :, :]
+        odd = _parities(min(own.degree, irreps.degree))[:, None] == 1
+        features = jnp.where(odd, pseudo, proper) if odd.any() else proper
+    added = irreps.pseudotensors and not own.pseudotensors
+    if added and min(own.degree, irreps.degree) > 0:
+        belongs = _parities(min(own.degree, irreps.degree)) == np.arange(2)[:, None]
+        features, added = jnp.where(belongs[..., None], features, 0), False
+    missing = max(irreps.components - own.components, 0)
+    if added or missing:
+        edges = [(0, 0, 0)] * (features.ndim - 3)
+        edges += [(0, int(added), 0), (0, missing, 0), (0, 0, 0)]
+        features = jax.lax.pad(features, jnp.zeros((), features.dtype), edges)
+    return features
+
+
+def add(*features: Features) -> Features:
+    """Add features of any largest degrees and sets of parities."""
+    irreps = functools.reduce(Irreps.union, map(Irreps.of, features))
+    parts = [change_irreps(part, irreps) for part in features]
+    return sum(parts[1:], start=parts[0])
+
+
+def _parities(degree: int) -> np.ndarray:
+    """Parity of the proper tensor of each component, 0 is even."""
+    degrees = np.arange(degree + 1)
+    return np.repeat(degrees % 2, 2 * degrees + 1)
 
 
 class Dense(eqx.Module):
@@ -95,19 +119,38 @@ class Dense(eqx.Module):
         ],
     ) -> Float[Array, "... {self.irreps.parities} {self.irreps.components} out_features"]:
         """Apply the map to features of the layer's irreps."""
-        if self.irreps == Irreps(0, False):
-            output = jnp.matmul(features, self.weight[0, 0], precision=_PRECISION)
-            return output if self.bias is None else output + self.bias
-        sizes = [2 * l + 1 for l in range(self.irreps.degree + 1)]
-        parts = jnp.split(features, np.cumsum(sizes)[:-1], axis=-2)
-        output = jnp.concatenate(
-            [
-                jnp.einsum("...pmi,pio->...pmo", part, self.weight[:, l], precision=_PRECISION)
-                for l, part in enumerate(parts)
-            ],
-            axis=-2,
-        )
-        return output if self.bias is None else output.at[..., 0, 0, :].add(self.bias)
+        return _apply(self.weight, self.bias, features)
+
+
+def apply_together(layers: Sequence[Dense], features: Features) -> Features:
+    """Apply layers of the same irreps to the same features, as one product.
+
+    Args:
+        layers: all of them with a bias, or none.
+        features: of the layers' irreps.
+
+    Returns:
+        The outputs of all layers side by side.
+    """
+    weight = jnp.concatenate([layer.weight for layer in layers], axis=-1)
+    biases = [layer.bias for layer in layers if layer.bias is not None]
+    return _apply(weight, jnp.concatenate(biases) if biases else None, features)
+
+
+def _apply(weight: Array, bias: Array | None, features: Array) -> Array:
+    *batch, parities, components, width = features.shape
+    if parities == components == 1:
+        output = matrix_product(features.reshape(-1, width), weight[0, 0])
+        output = output.reshape(*batch, 1, 1, weight.shape[-1])
+        return output if bias is None else output + bias
+    rows = features.reshape(math.prod(batch), parities, components, width)
+    output = degreewise_product(rows, weight)
+    output = output.reshape(*batch, parities, components, weight.shape[-1])
+    if bias is None:
+        return output
+    zero = jnp.zeros((), bias.dtype)
+    edges = ((0, parities - 1, 0), (0, components - 1, 0), (0, 0, 0))
+    return output + jax.lax.pad(bias[None, None], zero, edges)
 
 
 class MLP(eqx.Module):

@@ -17,9 +17,14 @@ from efa_zoo.nn.dense import change_irreps
 from efa_zoo.nn.pairs import PairBasis
 from efa_zoo.ops.chunks import chunk_size, map_chunks
 from efa_zoo.ops.contractions import (
-    PathSegments,
-    featurewise_product,
+    PathBlock,
+    Paths,
+    make_filters,
     matrix_product,
+    project_on_angles,
+    sum_filtered,
+    sum_over_angles,
+    sum_pairs,
     sum_paths,
 )
 from efa_zoo.ops.sharding import all_atoms
@@ -114,85 +119,64 @@ class MessagePass(eqx.Module):
     ) -> Float[Array, "atoms parities3 components3 features"]:
         """Neighbour sum of filters times scalars, then their coupling."""
         others = pairs.of_neighbors(features[:, 0, 0])
-        products = {}
-        for l, own in enumerate(self._components):
-            scaled = self._filter(pairs, l) * others
-            product = jnp.einsum(
-                "iaj,ijf->iaf",
-                pairs.angular[:, own],
-                scaled,
-                precision=jax.lax.Precision.HIGHEST,
-            )
-            products[0, l, 0] = product[:, :, None]
-        return self.coupling.couple_parts(products, self.weights)
+        sums = sum_over_angles(pairs.angular, self._radial(pairs) * others[:, :, None])
+        return self.coupling.couple_channels(sums[:, None, :, None], self.weights)
 
     def _sum_products(
         self, pairs: PairBasis, features: Float[Array, "all_atoms parities components features"]
     ) -> Float[Array, "atoms parities3 components3 features"]:
         """Neighbour sum of filters times features, then their coupling."""
 
-        def sum_neighbors(features: Array, radial: Array, angular: Array) -> list[Array]:
-            others = pairs.of_neighbors(features)
-            filters = radial[:, :, None] * jnp.swapaxes(angular, 1, 2)[..., None]
-            return [
-                featurewise_product(filters, others[:, :, parity])
-                for parity in range(features.shape[1])
-            ]
+        def sum_neighbors(features: Array, radial: Array, angular: Array) -> Array:
+            return sum_filtered(make_filters(radial, angular), pairs.of_neighbors(features))
 
         if pairs.radial.shape[0] < features.shape[0]:
             # In a chunk of a loop, derivatives of second order would store for all chunks what is
             # as large as the features of all pairs.
             sum_neighbors = jax.checkpoint(sum_neighbors, prevent_cse=False)
-        products = {}
-        for l, own in enumerate(self._components):
-            sums = sum_neighbors(features, self._filter(pairs, l), pairs.angular[:, own])
-            products |= {(0, l, parity): part for parity, part in enumerate(sums)}
-        return self.coupling.couple_parts(products, self.weights)
+        sums = sum_neighbors(features, self._radial(pairs), pairs.angular)
+        return self.coupling.couple_channels(sums, self.weights)
 
-    def _filter(self, pairs: PairBasis, degree: int) -> Float[Array, "atoms neighbors features"]:
-        """Filters of one degree."""
+    def _radial(
+        self, pairs: PairBasis, degrees: int | None = None
+    ) -> Float[Array, "atoms neighbors degrees features"]:
+        """Radial parts of the filters of the first degrees, default all of them."""
         radial = pairs.radial.reshape(-1, pairs.radial.shape[-1])
-        filters = matrix_product(radial, self.filter[degree])
-        return filters.reshape(*pairs.radial.shape[:2], -1)
-
-    @property
-    def _components(self) -> list[slice]:
-        """Components of each degree of the filters."""
-        return [slice(l * l, (l + 1) ** 2) for l in range(self.coupling.first.degree + 1)]
+        weights = jnp.moveaxis(self.filter[:degrees], 0, 1)
+        filters = matrix_product(radial, weights.reshape(weights.shape[0], -1))
+        return filters.reshape(*pairs.radial.shape[:2], *weights.shape[1:])
 
     def _scalar_parts(
         self, features: Float[Array, "atoms parities components features"]
     ) -> Float[Array, "atoms components features"]:
         """Proper components that couple to a scalar with a filter, times their constants."""
-        first, second, _ = self.coupling
-        degree = min(first.degree, second.degree)
-        proper = change_irreps(features, Irreps(degree, False))[:, 0]
-        factors = []
-        for l in range(degree + 1):
-            path = self.coupling.path_index[0, l, l % 2 * second.pseudotensors, l, 0, 0]
-            factors.append(_self_coupling(l) * self.weights[path])
-        return sum_paths(proper, jnp.stack(factors), _one_path_of_each_degree(degree))
+        degree = min(self.coupling.first.degree, self.coupling.second.degree)
+        proper = change_irreps(features, Irreps(degree, False))
+        return sum_paths(proper[:, :, None], self.weights, _paths_to_scalars(self.coupling))
 
     def _sum_to_scalars(
         self, pairs: PairBasis, parts: Float[Array, "all_atoms components features"]
     ) -> Float[Array, "atoms 1 1 features"]:
         """Neighbour sum coupled to proper scalars, which pairs every component with itself."""
-        columns = [pairs.of_neighbors(part) for part in jnp.split(parts, parts.shape[1], axis=1)]
-        total = 0
-        for l in range(Irreps.of(parts[:, None]).degree + 1):
-            projected = sum(
-                pairs.angular[:, m, :, None] * columns[m][:, :, 0]
-                for m in range(l * l, (l + 1) ** 2)
-            )
-            total = total + self._filter(pairs, l) * projected
-        total = jnp.sum(jax.lax.optimization_barrier(total), axis=1)
-        return total[:, None, None, :]
+        components = parts.shape[1]
+        projected = project_on_angles(pairs.angular[:, :components], pairs.of_neighbors(parts))
+        radial = self._radial(pairs, math.isqrt(components))
+        return sum_pairs(radial, projected)[:, None, None, :]
 
 
 @functools.cache
-def _one_path_of_each_degree(degree: int) -> PathSegments:
-    paths = tuple((l, l * l, 2 * l + 1) for l in range(degree + 1))
-    return PathSegments(paths, num_paths=degree + 1, num_outputs=(degree + 1) ** 2)
+def _paths_to_scalars(coupling: Coupling) -> Paths:
+    """Each degree by itself, times what couples it with itself to a scalar."""
+    first, second, _ = coupling
+    degree = min(first.degree, second.degree)
+    blocks = []
+    for l in range(degree + 1):
+        number = int(coupling.path_index[0, l, l % 2 * second.pseudotensors, l, 0, 0])
+        own = (l * l, (l + 1) ** 2)
+        constants = _self_coupling(l) * np.eye(2 * l + 1)
+        blocks.append(PathBlock(0, (0, 1), own, constants, ((number, l * l, 2 * l + 1),)))
+    components = (degree + 1) ** 2
+    return Paths(tuple(blocks), 1, 1, components, len(coupling.paths), components)
 
 
 def _self_coupling(degree: int) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -11,6 +10,7 @@ from efa_zoo.base.config import MessagePassingConfig
 from efa_zoo.base.contracts import contract
 from efa_zoo.base.errors import InputError
 from efa_zoo.nn.radial import radial_functions
+from efa_zoo.ops.contractions import copy_to_rows
 from efa_zoo.ops.harmonics import spherical_harmonics
 from efa_zoo.ops.sharding import all_atoms, atom_shards
 from efa_zoo.structures.graph import Graph, check_graph
@@ -38,11 +38,7 @@ class PairBasis(eqx.Module):
         """Features of the other atom of every pair."""
         if self.neighbors is not None:
             return features[self.neighbors]
-        # XLA's CPU code for sums that are fused with other work is slow. The barriers keep the
-        # transpose of this broadcast, a sum over atoms, by itself.
-        features = jax.lax.optimization_barrier(features)
-        shape = (self.radial.shape[0], *features.shape)
-        return jax.lax.optimization_barrier(jnp.broadcast_to(features, shape))
+        return copy_to_rows(features, self.radial.shape[0])
 
 
 @contract

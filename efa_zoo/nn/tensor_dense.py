@@ -66,14 +66,9 @@ class TensorDense(eqx.Module):
         Array, "... {self.coupling.output.parities} {self.coupling.output.components} features"
     ]:
         """Multiply the two maps."""
-        batch, irreps = features.shape[:-3], self.coupling.first
+        batch = features.shape[:-3]
         both = self.dense(features).reshape(-1, *features.shape[-3:-1], 2 * features.shape[-1])
         first, second = jnp.split(both, 2, axis=-1)
-        products = {
-            (p1, l1, p2): first[:, p1, l1**2 : (l1 + 1) ** 2, None] * second[:, p2, None]
-            for p1 in range(irreps.parities)
-            for l1 in range(irreps.degree + 1)
-            for p2 in range(irreps.parities)
-        }
-        coupled = self.coupling.couple_parts(products, self.weights)
+        first = first.reshape(first.shape[0], 1, -1, 1, first.shape[-1])
+        coupled = self.coupling.couple_channels(first * second[:, :, None], self.weights)
         return coupled.reshape(*batch, *coupled.shape[1:])

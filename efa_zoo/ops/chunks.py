@@ -13,19 +13,12 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-__all__ = ["chunk_size", "map_chunks", "on_cpu", "sum_chunks"]
+from efa_zoo.ops.platforms import on_cpu
+
+__all__ = ["chunk_size", "map_chunks", "sum_chunks"]
 
 _Tree = TypeVar("_Tree")
 _Rows = TypeVar("_Rows")
-
-
-def on_cpu() -> bool:
-    """Whether computations go to a CPU: JAX's default device if one is chosen, or its backend."""
-    config: Any = jax.config  # its types leave the options out
-    device = config.jax_default_device
-    if device is None:
-        return jax.default_backend() == "cpu"
-    return (device if isinstance(device, str) else device.platform) == "cpu"
 
 
 #: How many times more elements a chunk may have where there is an accelerator.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple, TypeVar
 
 import equinox as eqx
@@ -15,6 +16,7 @@ from efa_zoo.base.errors import ConfigError
 from efa_zoo.models.energy import Network, batch_energy_and_forces, molecules_at_once
 from efa_zoo.models.parallel.devices import by_device
 from efa_zoo.ops.chunks import sum_chunks
+from efa_zoo.ops.platforms import by_platform
 from efa_zoo.structures.batch import Batch
 
 __all__ = ["batch_errors", "batch_loss", "batch_loss_and_gradient"]
@@ -104,7 +106,8 @@ def batch_loss_and_gradient(
         gradient = eqx.filter(model, eqx.is_inexact_array)
         return sum_chunks(part, molecules, size, remat=False, like=(molecules.energy[0], gradient))
 
-    return by_device(of_device, mesh, total=True)((model, _counts(batch)), batch)
+    of_platform = functools.partial(by_platform, of_device)
+    return by_device(of_platform, mesh, total=True)((model, _counts(batch)), batch)
 
 
 def _counts(batch: Batch) -> dict[str, Array]:

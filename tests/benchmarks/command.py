@@ -21,7 +21,7 @@ from benchmarks.startup import measure_startup
 __all__ = ["main", "run"]
 
 #: What is measured beside the table of cases, by name.
-_EXTRAS = ("crossover", "attention_kernels", "startup")
+_EXTRAS = ("crossover", "attention_kernels", "programs", "startup")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,7 +107,7 @@ def run(
 
     Args:
         cases: rows of the table.
-        extras: what else, of "crossover", "attention_kernels" and "startup".
+        extras: what else, of "crossover", "attention_kernels", "programs" and "startup".
         reference: folder of the reference implementation, if any.
         seconds: rough limit on the repeats of a case.
         quick: tiny sizes.

@@ -17,6 +17,7 @@ __all__ = [
     "markdown",
     "number",
     "peak_bytes",
+    "program_rows",
     "ratio",
     "seconds",
     "size",
@@ -197,6 +198,20 @@ def aligned(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def program_rows(programs: Sequence[dict[str, Any]]) -> Iterator[Row]:
+    """What programs for a GPU consist of, beside what they did before."""
+    yield (
+        "program", "operations", "before", "not free", "before", "matrix products", "before",
+        "their shapes", "before",
+    )  # fmt: skip
+    for record in programs:
+        cells = [record["title"]]
+        for key in ("operations", "costing", "products", "shapes"):
+            before = record.get("before", {}).get(key)
+            cells += [f"{record[key]:,}", _NONE if before is None else f"{before:,}"]
+        yield cells
+
+
 def markdown(rows: Sequence[Row]) -> str:
     """Rows as a Markdown table; the first is the head."""
     head, *body = rows
@@ -216,6 +231,7 @@ def text_report(results: dict[str, Any]) -> str:
     for name, rows_of in (
         ("crossover", crossover_rows),
         ("attention_kernels", kernel_rows),
+        ("programs", program_rows),
         ("startup", startup_rows),
     ):
         if name in results:

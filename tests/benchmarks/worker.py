@@ -153,6 +153,10 @@ def main() -> None:
             from benchmarks.attention_kernels import measure_attention_kernels
 
             answer = measure_attention_kernels(**request)
+        elif kind == "programs":
+            from benchmarks.programs import count_programs
+
+            answer = count_programs(**request)
         elif kind == "profile":
             from benchmarks.profile import profile
 

@@ -18,6 +18,7 @@ from benchmarks.command import main, run
 from benchmarks.measure import relative_deviation
 from benchmarks.operations import count_operations
 from benchmarks.processes import Worker, WorkerError
+from benchmarks.programs import count_program
 from benchmarks.report import (
     COLUMNS,
     aligned,
@@ -32,10 +33,13 @@ from benchmarks.report import (
 from benchmarks.structures import Structures
 
 from efa_zoo.ops.contractions import (
-    PathSegments,
-    constant_product,
-    featurewise_product,
+    PathBlock,
+    Paths,
+    degreewise_product,
+    make_filters,
     matrix_product,
+    sum_filtered,
+    sum_over_angles,
     sum_paths,
 )
 
@@ -198,10 +202,21 @@ def test_operations_of_contractions_are_counted() -> None:
         return count_operations(jax.make_jaxpr(function)(*map(jnp.ones, shapes)))
 
     assert count(matrix_product, (3, 4), (4, 5)) == 2 * 3 * 4 * 5
-    assert count(constant_product, (3, 4), (7, 4, 5)) == 2 * 7 * 3 * 4 * 5
-    assert count(featurewise_product, (2, 4, 3, 8), (2, 4, 5, 8)) == 2 * 2 * 8 * 3 * 4 * 5
-    segments = PathSegments(((0, 0, 3), (1, 0, 3)), num_paths=2, num_outputs=3)
-    assert count(lambda x, w: sum_paths(x, w, segments), (7, 6, 5), (2, 5)) == 2 * 7 * 6 * 5
+    assert count(degreewise_product, (7, 2, 4, 3), (2, 2, 3, 5)) == 2 * 7 * 2 * 4 * 3 * 5
+    assert count(make_filters, (3, 5, 2, 7), (3, 4, 5)) == 2 * 3 * 5 * 4 * 7
+    assert count(sum_filtered, (3, 5, 4, 7), (3, 5, 2, 9, 7)) == 2 * 3 * 5 * 4 * 2 * 9 * 7
+    assert count(sum_over_angles, (3, 4, 5), (3, 5, 2, 7)) == 2 * 3 * 4 * 5 * 7
+    block = PathBlock(0, (0, 1), (0, 6), np.ones((3, 6)), ((0, 0, 3),))
+    paths = Paths((block,), channels=1, first=1, second=6, num_paths=1, num_outputs=3)
+    assert count(lambda x, w: sum_paths(x, w, paths), (7, 1, 1, 6, 5), (1, 5)) == 2 * 7 * 18 * 5
+
+
+def test_operations_of_programs_are_counted_as_often_as_they_are_called() -> None:
+    inner = jax.jit(lambda x: jnp.tanh(x @ x))
+    record = count_program(lambda x: inner(inner(x)) + x, (jnp.ones((3, 3)),))
+    assert (record["products"], record["shapes"], record["elementwise"]) == (2, 1, 3)
+    assert record["costing"] == 5
+    assert record["operations"] == 5 + record["free"]
 
 
 def test_deviations_are_relative_to_their_scale() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from efa_zoo.ops.chunks import chunk_size, map_chunks, on_cpu, sum_chunks
+from efa_zoo.ops.chunks import chunk_size, map_chunks, sum_chunks
 
 
 @settings(max_examples=40, deadline=None)
@@ -57,18 +57,3 @@ def test_a_chunk_has_a_row_at_least_and_all_rows_where_their_number_is_open() ->
     (open_size,) = jax.export.symbolic_shape("atoms")
     assert chunk_size(open_size, 10, 35) is open_size
     assert chunk_size(7, open_size, 35) == 7
-
-
-def test_chunks_are_for_the_default_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert on_cpu()
-    # A machine with an accelerator, of which this one knows nothing but the name.
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert not on_cpu()
-    assert chunk_size(10**6, 10, 35) == 3 * 512 + 256
-    for device in ("cpu", jax.local_devices(backend="cpu")[0]):
-        with jax.default_device(device):
-            assert on_cpu()
-            assert chunk_size(10**6, 10, 35) == 3
-    with jax.default_device("gpu"):
-        assert not on_cpu()
-    assert not on_cpu()

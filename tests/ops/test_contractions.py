@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import os
 import subprocess
@@ -20,53 +22,112 @@ from symmetry import assert_close, quick_jit
 from efa_zoo.base.contracts import CONTRACTS
 from efa_zoo.base.errors import InputError
 from efa_zoo.ops.contractions import (
-    PathSegments,
-    constant_product,
-    featurewise_product,
+    PathBlock,
+    Paths,
+    copy_to_rows,
+    degreewise_product,
+    make_filters,
     matrix_product,
+    project_on_angles,
+    sum_filtered,
+    sum_over_angles,
+    sum_pairs,
     sum_paths,
 )
-from efa_zoo.ops.contractions.featurewise import _MOST_TERMS
+from efa_zoo.ops.contractions.messages import _MOST_TERMS
 
-Operation = Callable[[Any, Any], Any]
+Operation = Callable[..., Any]
 
-#: Path 2 goes to components 1 to 3, paths 0 and 3 to component 0; no path to components 4 and 5.
-_SEGMENTS = PathSegments(((2, 1, 3), (0, 0, 1), (3, 0, 1)), num_paths=5, num_outputs=6)
+_CONSTANTS = np.array([[2.0, 0.0, -1.0], [0.0, 0.5, 0.0], [1.0, 1.0, 0.0], [0.0, 3.0, 0.0]])
+
+#: Path 2 goes to components 1 to 3, paths 0 and 3 to component 0, path 4 is that of products
+#: themselves; no path to component 6 and none from the last products of the second channel.
+_PATHS = Paths(
+    (
+        PathBlock(0, (0, 1), (0, 3), _CONSTANTS, ((2, 1, 3), (0, 0, 1))),
+        PathBlock(0, (1, 2), (1, 3), None, ((4, 4, 2),)),
+        PathBlock(1, (0, 2), (0, 1), np.array([[1.0, -2.0]]), ((3, 0, 1),)),
+    ),
+    channels=2,
+    first=2,
+    second=3,
+    num_paths=6,
+    num_outputs=7,
+)
 
 
-def _plain_sum_paths(components: Any, weights: Any) -> Any:
-    table = np.zeros((5, 5, 6))  # path, component of the paths, component of the result
-    at = 0
-    for path, start, size in _SEGMENTS.paths:
-        for m in range(size):
-            table[path, at + m, start + m] = 1
-        at += size
-    return jnp.einsum("pkc,ikf,pf->icf", table, components, weights)
+def _plain_sum_paths(products: Any, weights: Any) -> Any:
+    table = np.zeros((6, 2, 2, 3, 7))  # path, channel, both components, component of the result
+    for block in _PATHS.blocks:
+        ranges = range(*block.first), range(*block.second)
+        sources = list(itertools.product(*ranges))
+        constants = np.eye(len(sources)) if block.constants is None else block.constants
+        row = 0
+        for path, start, size in block.paths:
+            for target in range(start, start + size):
+                for (a, b), constant in zip(sources, constants[row], strict=True):
+                    table[path, block.channel, a, b, target] += constant
+                row += 1
+    return jnp.einsum("pkabc,ikabf,pf->icf", table, products, weights)
 
 
 class _Case(NamedTuple):
+    """A contraction, plain JAX that gives the same, and shapes of the operands."""
+
     ours: Operation
     plain: Operation
-    shapes: tuple[tuple[int, ...], tuple[int, ...]]
+    shapes: tuple[tuple[int, ...], ...]
 
 
-def _featurewise(inner: int) -> _Case:
+def _filtered(neighbors: int) -> _Case:
     return _Case(
-        featurewise_product,
-        lambda x, y: jnp.einsum("ikaf,ikbf->iabf", x, y),
-        ((3, inner, 2, 4), (3, inner, 5, 4)),
+        sum_filtered,
+        lambda x, y: jnp.einsum("ijaf,ijpbf->ipabf", x, y),
+        ((3, neighbors, 4, 2), (3, neighbors, 2, 3, 2)),
     )
 
 
+_OF_DEGREES = np.repeat(np.arange(3), [1, 3, 5])
+_BELONGS = (np.arange(3)[:, None] == _OF_DEGREES).astype(float)
+
 _CASES = {
     "matrix product": _Case(matrix_product, lambda x, y: x @ y, ((5, 3), (3, 4))),
-    "constant product": _Case(
-        constant_product, lambda x, y: jnp.einsum("oi,sif->sof", x, y), ((4, 3), (2, 3, 5))
+    "degreewise product": _Case(
+        degreewise_product,
+        lambda x, y: jnp.einsum("rpci,pcio->rpco", x, y[:, _OF_DEGREES]),
+        ((3, 2, 9, 2), (2, 3, 2, 4)),
     ),
-    "featurewise product": _featurewise(3),
-    "featurewise product of long sums": _featurewise(_MOST_TERMS + 1),
     "sum of paths": _Case(
-        lambda x, y: sum_paths(x, y, _SEGMENTS), _plain_sum_paths, ((3, 5, 2), (5, 2))
+        lambda x, y: sum_paths(x, y, _PATHS),
+        _plain_sum_paths,
+        ((3, 2, 2, 3, 2), (6, 2)),
+    ),
+    "filters": _Case(
+        make_filters,
+        lambda x, y: x[:, :, _OF_DEGREES] * jnp.swapaxes(y, 1, 2)[..., None],
+        ((3, 2, 3, 4), (3, 9, 2)),
+    ),
+    "projection": _Case(
+        project_on_angles,
+        lambda x, y: jnp.einsum("la,iaj,ijaf->ijlf", _BELONGS, x, y),
+        ((3, 9, 2), (3, 2, 9, 4)),
+    ),
+    "filtered sum": _filtered(3),
+    "filtered sum of many": _filtered(_MOST_TERMS + 1),
+    "sum over angles": _Case(
+        sum_over_angles,
+        lambda x, y: jnp.einsum("iaj,ijaf->iaf", x, y[:, :, _OF_DEGREES]),
+        ((3, 9, 2), (3, 2, 3, 4)),
+    ),
+    "sum over pairs": _Case(
+        sum_pairs,
+        lambda x, y: jnp.einsum("ijlf,ijlf->if", x, y),
+        ((3, 2, 3, 4), (3, 2, 3, 4)),
+    ),
+    "copies": _Case(
+        lambda x, y: copy_to_rows(x, 3) * y,
+        lambda x, y: jnp.stack([x, x, x]) * y,
+        ((2, 5, 4), (2, 5, 4)),
     ),
 }
 
@@ -93,6 +154,17 @@ def _derivatives(operation: Operation) -> Callable[..., Any]:
     return all_of_them
 
 
+def _arrays(name: str) -> list[Any]:
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=shape) for shape in 2 * _CASES[name].shapes]
+
+
+@functools.cache
+def _expected(name: str) -> Any:
+    """Values and derivatives by plain JAX."""
+    return jax.device_get(quick_jit(_derivatives(_CASES[name].plain))(*_arrays(name)))
+
+
 def _assert_same(ours: Any, plain: Any) -> None:
     for mine, theirs in zip(jax.tree.leaves(ours), jax.tree.leaves(plain), strict=True):
         assert_close(mine, theirs, 1e-12)
@@ -100,11 +172,7 @@ def _assert_same(ours: Any, plain: Any) -> None:
 
 @pytest.mark.parametrize("name", _CASES)
 def test_derivatives_of_every_mode_are_those_of_plain_jax(x64: None, name: str) -> None:
-    case = _CASES[name]
-    rng = np.random.default_rng(0)
-    arrays = [rng.normal(size=shape) for shape in 2 * case.shapes]
-    ours, plain = (quick_jit(_derivatives(f))(*arrays) for f in (case.ours, case.plain))
-    _assert_same(ours, plain)
+    _assert_same(quick_jit(_derivatives(_CASES[name].ours))(*_arrays(name)), _expected(name))
 
 
 @pytest.mark.parametrize("axes", [(0, 0), (1, None), (None, 1)])
@@ -135,28 +203,52 @@ def test_vmap_of_either_or_both_arrays(
     _assert_same(ours, plain)
 
 
+@pytest.mark.parametrize("inner", [(0, 0), (0, None)])
+@pytest.mark.parametrize("name", _CASES)
+def test_vmap_of_one_array_over_vmap(x64: None, name: str, inner: tuple[int | None, ...]) -> None:
+    case = _CASES[name]
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(2, *case.shapes[0]))
+    y = rng.normal(size=(3, *(() if inner[1] is None else (2,)), *case.shapes[1]))
+
+    def nested(operation: Operation) -> Operation:
+        return jax.vmap(jax.vmap(operation, inner), (None, 0))
+
+    ours, plain = (jax.jit(nested(f))(x, y) for f in (case.ours, case.plain))
+    assert_close(ours, plain, 1e-12)
+
+
 def test_a_batch_that_shares_weights_stays_one_product() -> None:
     program = jax.make_jaxpr(jax.vmap(matrix_product, (0, None)))(
         jnp.ones((7, 5, 3)), jnp.ones((3, 4))
     )
-    (product,) = (eqn for eqn in program.eqns if eqn.primitive.name == "matrix_product")
-    assert [x.aval.shape for x in product.invars] == [(35, 3), (3, 4)]
+    (product,) = (eqn for eqn in program.eqns if eqn.primitive.name == "matrix_product_result")
+    assert [x.aval.shape for x in product.invars] == [(7, 5, 3), (3, 4)]
+
+
+@pytest.mark.parametrize("name", _CASES)
+def test_programs_for_a_gpu_compute_the_same(x64: None, name: str) -> None:
+    arrays = _arrays(name)
+    export = jax.export.export(
+        jax.jit(_derivatives(_CASES[name].ours)),
+        platforms=("cuda",),
+        disabled_checks=(jax.export.DisabledSafetyCheck.platform(),),  # it runs on any
+    )
+    program = export(*arrays)
+    assert "optimization_barrier" not in program.mlir_module()
+    _assert_same(program.call(*arrays), _expected(name))
 
 
 def test_contractions_work_outside_of_jit() -> None:
     assert_close(matrix_product(jnp.ones((2, 3)), jnp.ones((3, 4))), np.full((2, 4), 3.0), 1e-7)
 
 
-@pytest.mark.parametrize("name", _CASES)
+@pytest.mark.parametrize("name", [name for name in _CASES if name != "copies"])
 def test_mixed_dtypes_are_refused_by_name(x64: None, name: str) -> None:
     case = _CASES[name]
     dtypes = (np.float32, np.float64)
     first, second = (jnp.zeros(*one) for one in zip(case.shapes, dtypes, strict=True))
-    operands = {
-        "constant product": ("constants", "stack"),
-        "sum of paths": ("components", "weights"),
-    }.get(name, ("first", "second"))
-    expected = f"got {operands[0]} of float32 and {operands[1]} of float64, expected one dtype"
+    expected = r"got \w+ of float32 and \w+ of float64, expected one dtype"
     with pytest.raises(InputError, match=expected):
         jax.eval_shape(case.ours, first, second)
 
@@ -175,7 +267,7 @@ def test_contractions_over_several_devices_equal_those_on_one() -> None:
     differences = json.loads(result.stdout)
     assert set(differences) == {"shard_map", "shard_map without jit", "automatic", "explicit"}
     for setting, by_contraction in differences.items():
-        assert len(by_contraction) == 4
+        assert len(by_contraction) == 8
         assert max(by_contraction.values()) < 1e-11, setting
 
 
@@ -184,4 +276,4 @@ def test_wrong_shapes_are_refused_by_name() -> None:
     with pytest.raises(TypeCheckError, match="second"):
         matrix_product(jnp.ones((2, 3)), jnp.ones((2, 3)))
     with pytest.raises(TypeCheckError, match="weights"):
-        sum_paths(jnp.ones((2, 5, 3)), jnp.ones((4, 3)), _SEGMENTS)
+        sum_paths(jnp.ones((2, 2, 2, 3, 3)), jnp.ones((4, 3)), _PATHS)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
 from regression import make_batch, small_model
+from symmetry import assert_close
 
-from efa_zoo.base.config import TrainingConfig
+from efa_zoo.base.config import (
+    AttentionConfig,
+    FrequencyConfig,
+    IntegrationConfig,
+    MessagePassingConfig,
+    ModelConfig,
+    TrainingConfig,
+    Waves,
+)
 from efa_zoo.base.contracts import CONTRACTS
 from efa_zoo.models import energy as energy_module
 from efa_zoo.models.energy import energy_and_forces
@@ -63,6 +74,43 @@ def test_huber_loss_is_quadratic_near_and_linear_far(x64: None) -> None:
     narrow = TrainingConfig(loss="huber", huber_delta=1e-9)
     expected = np.mean(np.abs(energy)) + np.mean(np.abs(forces))
     np.testing.assert_allclose(_loss(model, batch, narrow), expected, rtol=1e-6)
+
+
+def test_a_program_for_a_gpu_gives_the_same_gradient(x64: None) -> None:
+    """Lowered for CUDA, which each operation has a form of its own for, and run here."""
+    kernel = Waves(frequencies=FrequencyConfig(max_frequency=3.0, max_length=8.0))
+    attention = AttentionConfig(kernel=kernel, integration=IntegrationConfig(spherical_degree=1))
+    config = ModelConfig(
+        features=4,
+        iterations=3,
+        highest_atomic_number=9,
+        message_passing=MessagePassingConfig(cutoff=4.0, degree=1, num_radial=4),
+        attention=attention,
+    )
+    model = EnergyModel(config, key=jax.random.key(0))
+    arrays, rest = eqx.partition(model, eqx.is_array)
+    batch = make_batch(3)
+
+    def gradient(arrays: Any, batch: Batch) -> Any:
+        whole = eqx.combine(arrays, rest)
+        return batch_loss_and_gradient(whole, batch, TrainingConfig(loss="squared"))
+
+    leaves, structure = jax.tree.flatten((arrays, batch))
+
+    def flat(*leaves: Any) -> Any:
+        return jax.tree.leaves(gradient(*jax.tree.unflatten(structure, leaves)))
+
+    export = jax.export.export(
+        jax.jit(flat),
+        platforms=("cuda",),
+        disabled_checks=(jax.export.DisabledSafetyCheck.platform(),),  # it runs on any
+    )
+    program = export(*leaves)
+    found = program.call(*leaves)
+    expected = jax.jit(flat)(*leaves)
+    assert "optimization_barrier" not in program.mlir_module()
+    for ours, theirs in zip(found, expected, strict=True):
+        assert_close(ours, theirs, 1e-10)
 
 
 def test_padding_changes_neither_loss_nor_gradient(x64: None) -> None:

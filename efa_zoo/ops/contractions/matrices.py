@@ -67,7 +67,7 @@ def _flipped(matrices: Array) -> Array:
     return jax.lax.optimization_barrier(jnp.swapaxes(matrices, -2, -1))
 
 
-_, _, _product = multilinear(
+_product = multilinear(
     Form("matrix_product", ("first", "second", "result"), (2, 2, 2), (True, False, True)),
     Derivative(
         lambda second, result: _multiply(result, second.T),
@@ -79,7 +79,7 @@ _, _, _product = multilinear(
         lambda first, result: _multiply(_flipped(first), result),
     ),
     Derivative(_multiply, lambda first, second: (first[0], second[1])),
-)
+)[-1]
 
 
 def _degrees(components: int) -> np.ndarray:
@@ -130,7 +130,7 @@ def _to_result_on_cpu(features: Array, weights: Array) -> Array:
     return _from_degrees(parts, features.shape[0])
 
 
-_, _, _degreewise = multilinear(
+_degreewise = multilinear(
     Form("degreewise_product", ("features", "weights", "result"), (4, 4, 4), (True, False, True)),
     Derivative(
         _to_features,
@@ -152,4 +152,4 @@ _, _, _degreewise = multilinear(
         lambda features, weights: (*features[:3], weights[3]),
         _to_result_on_cpu,
     ),
-)
+)[-1]

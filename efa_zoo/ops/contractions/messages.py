@@ -179,7 +179,7 @@ def _angles_shape(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int,
     return (second[0], second[2], second[1])
 
 
-_projected, _, _filters = multilinear(
+_projected, _filters = multilinear(
     Form("filters", ("radial", "angular", "filters"), (4, 3, 4), (True, True, True)),
     Derivative(
         _project,
@@ -192,7 +192,7 @@ _projected, _, _filters = multilinear(
         lambda radial, angular: (*radial[:2], angular[1], radial[3]),
         _multiply_filters_on_cpu,
     ),
-)
+)[::2]
 
 #: Most terms that are written out one by one. Longer sums read from too many places at a time, and
 #: a number that `jax.export` leaves open cannot be written out.
@@ -234,7 +234,7 @@ def _to_others_on_cpu(filters: Array, sums: Array) -> Array:
     )
 
 
-_, _, _sums = multilinear(
+_sums = multilinear(
     Form("filtered", ("filters", "others", "sums"), (4, 5, 5), (True, True, True)),
     Derivative(
         lambda others, sums: multiply_and_sum("ijpbf,ipabf->ijaf", others, sums),
@@ -257,7 +257,7 @@ _, _, _sums = multilinear(
         ),
         _sum_on_cpu,
     ),
-)
+)[-1]
 
 
 def _sum_angles(angular: Array, others: Array) -> Array:
@@ -306,7 +306,7 @@ def _others_of_sums_on_cpu(angular: Array, sums: Array) -> Array:
     )
 
 
-_, _, _angular_sums = multilinear(
+_angular_sums = multilinear(
     Form("angular_sums", ("angular", "others", "sums"), (3, 4, 3), (True, True, True)),
     Derivative(
         _angles_of_sums,
@@ -328,7 +328,7 @@ _, _, _angular_sums = multilinear(
         lambda angular, others: (*angular[:2], others[3]),
         _sum_angles_on_cpu,
     ),
-)
+)[-1]
 
 
 def _spread_on_cpu(factor: Array, sums: Array) -> Array:
@@ -345,7 +345,7 @@ def _spread(factor: Array, sums: Array) -> Array:
     return multiply_and_sum("ijlf,if->ijlf", factor, sums)
 
 
-_, _, _pair_sums = multilinear(
+_pair_sums = multilinear(
     Form("pair_sums", ("first", "second", "sums"), (4, 4, 2), (True, True, True)),
     Derivative(_spread, lambda second, sums: second, _spread_on_cpu),
     Derivative(_spread, lambda first, sums: first, _spread_on_cpu),
@@ -354,7 +354,7 @@ _, _, _pair_sums = multilinear(
         lambda first, second: (first[0], first[3]),
         _sum_pairs_on_cpu,
     ),
-)
+)[-1]
 
 
 @contract
@@ -378,7 +378,7 @@ def _copy(features: Array, *, rows: int) -> Array:
     return jax.lax.broadcast_in_dim(features, (rows, *features.shape), (1, 2))
 
 
-_, _copies = multilinear(
+_copies = multilinear(
     Form("copies", ("features", "copies"), (2, 3), (True, True), by_row=False),
     Derivative(
         lambda copies, rows: jnp.sum(copies, axis=0),
@@ -390,4 +390,4 @@ _, _copies = multilinear(
         lambda features, rows: (rows, *features),
         lambda features, rows: _copy(jax.lax.optimization_barrier(features), rows=rows),
     ),
-)
+)[-1]

@@ -272,7 +272,7 @@ def _weights_on_cpu(products: Array, outputs: Array, *, paths: Paths) -> Array:
     )
 
 
-_, _, _outputs = multilinear(
+_outputs = multilinear(
     Form("paths", ("products", "weights", "outputs"), (5, 2, 3), (True, False, True)),
     Derivative(
         _compute_products,
@@ -299,4 +299,4 @@ _, _, _outputs = multilinear(
         ),
         _outputs_on_cpu,
     ),
-)
+)[-1]

@@ -114,15 +114,27 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(os.environ[_SHARED], ignore_errors=True)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_programs_are_dropped() -> Iterator[None]:
-    """Keep the memory of a worker from growing with the number of modules it has tested."""
-    yield
+def drop_programs() -> None:
+    """Give back the memory of what this process has compiled."""
     jax.clear_caches()
     gc.collect()
     # What the compiler has freed stays with the process until glibc is told to give it back.
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_programs_are_dropped() -> Iterator[None]:
+    """Keep the memory of a worker from growing with the number of modules it has tested."""
+    yield
+    drop_programs()
+
+
+@pytest.fixture
+def many_networks() -> Iterator[None]:
+    """Keep it from growing within a module whose every test compiles another network."""
+    yield
+    drop_programs()
 
 
 @pytest.fixture(autouse=True)

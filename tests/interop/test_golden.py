@@ -30,7 +30,7 @@ _CHECKOUT = Path(__file__).parents[2]
 _CHECKPOINTS = _CHECKOUT.parent / "shared" / "reference" / "checkpoints"
 _PRECISION = 1e-9
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = pytest.mark.usefixtures("x64", "many_networks")
 
 
 def _folder(config: pytest.Config) -> Path:

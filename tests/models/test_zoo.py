@@ -117,7 +117,7 @@ def test_siblings_have_about_the_same_number_of_parameters() -> None:
     assert local.parameters == pytest.approx(attending.parameters, rel=0.08)
 
 
-@pytest.mark.usefixtures("quick_compilation")
+@pytest.mark.usefixtures("quick_compilation", "many_networks")
 @pytest.mark.parametrize("name", STORED)
 def test_stored_predictions_are_reproduced(name: str) -> None:
     found = efa_zoo.predict(

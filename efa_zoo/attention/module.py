@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from collections.abc import Hashable
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -314,7 +315,7 @@ class EuclideanFastAttention(eqx.Module):
         *,
         lattice: Lattice | None = None,
         evaluation: Literal["exact", "quadrature"] | None = None,
-        shared: dict[Any, PairFunctions | None] | None = None,
+        shared: dict[Hashable, PairFunctions | None] | None = None,
     ) -> Float[
         Array, "atoms {self.irreps.parities} {self.irreps.components} {self.value_features}"
     ]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Hashable
 
 import equinox as eqx
 import jax
@@ -160,7 +160,7 @@ class Interaction(eqx.Module):
         positions: Float[Array, "atoms 3"],
         atom_mask: Bool[Array, " atoms"],
         lattice: Lattice | None = None,
-        shared: dict[Any, PairFunctions | None] | None = None,
+        shared: dict[Hashable, PairFunctions | None] | None = None,
     ) -> Float[Array, "atoms {self.irreps.parities} {self.irreps.components} features"]:
         """Update the features of one molecule; what blocks share is as for attention."""
         message = self.message_pass(x, pairs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Hashable
 
 import equinox as eqx
 import jax
@@ -200,7 +200,7 @@ class EnergyModel(eqx.Module):
             if lattice is not None and self._starts_from_elements:
                 elements = self.embedding.weight.shape[0]
                 lattice = lattice.with_kinds(jnp.asarray(graph.atomic_numbers), elements)
-            shared: dict[Any, PairFunctions | None] = {}
+            shared: dict[Hashable, PairFunctions | None] = {}
             for interaction in self.interactions:
                 before, x = x, interaction(x, pairs, positions, mask, lattice, shared)
                 lattice = others

@@ -94,7 +94,7 @@ def test_a_data_set_and_a_model_of_it(home: Path, monkeypatch: pytest.MonkeyPatc
 
     # 1 to 4 of the model, from a recipe that is smaller than the one in the text
     make_recipe(home, "mpnn_two_atoms")
-    new, train, evaluate = commands("Add a model")
+    new, train, evaluate, replay = commands("Add a model")
     succeed(*(part if part != "springs" else "springs/tiny" for part in new))
     recipe = home / new[1]
     edited = re.sub(
@@ -107,8 +107,11 @@ def test_a_data_set_and_a_model_of_it(home: Path, monkeypatch: pytest.MonkeyPatc
     succeed(*train)
     assert {path.name for path in (home / "pretrained").iterdir()} == {"mpnn_springs.safetensors"}
     succeed(*evaluate)
+    succeed(*replay)
+    assert (home / "pretrained" / "mpnn_springs.replay.npz").exists()
 
     card = efa_zoo.card("mpnn_springs")
+    assert card.replay is not None
     assert "mpnn_springs" in efa_zoo.list_models()
     assert card.description == "Springs."
     assert card.data.name == "springs/tiny"

@@ -48,6 +48,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("many_networks")
 @pytest.mark.parametrize("page", [str(page.relative_to(DOCS)) for page in PAGES])
 def test_a_page_runs(
     page: str,

@@ -7,17 +7,17 @@ the results in a file. Shards without a file, whose worker crashed, are run agai
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import pickle
 import uuid
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from data_pipelines._progress import quiet
 from efa_zoo.base.errors import DataError
 from efa_zoo.base.files import write_atomically
 
@@ -107,7 +107,7 @@ def _run(
 ) -> None:
     """Start a pipeline once; what it did is in the files."""
     items = [(function, shard, str(files[start]), time_limit) for start, shard in shards.items()]
-    with _quiet():
+    with quiet("apache_beam", logging.CRITICAL):  # what fails is raised as well
         try:
             beam = import_module("apache_beam")
             options = import_module("apache_beam.options.pipeline_options").PipelineOptions
@@ -126,20 +126,6 @@ def _run(
             if last:
                 raise DataError(f"beam: shards failed {_ATTEMPTS} times ({reason})") from error
             _logger.warning("beam: a worker failed, its shards are run again (%s)", reason)
-
-
-@contextlib.contextmanager
-def _quiet() -> Generator[None]:
-    """Keep Beam from configuring the root logger, and from telling what is raised as well."""
-    logger, root = logging.getLogger("apache_beam"), logging.getLogger()
-    level, guard = logger.level, logging.NullHandler()
-    logger.setLevel(logging.CRITICAL)
-    root.addHandler(guard)
-    try:
-        yield
-    finally:
-        root.removeHandler(guard)
-        logger.setLevel(level)
 
 
 def run_shard(item: tuple[str, tuple[Any, ...], str, float]) -> None:

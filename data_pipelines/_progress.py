@@ -1,9 +1,10 @@
-"""Progress of a long loop, as lines of the log."""
+"""What is logged: the progress of a long loop, and of other packages only what matters."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import TypeVar
 
 from efa_zoo.base.progress import Pace
@@ -30,3 +31,22 @@ def progress(items: Iterable[_T], total: int, title: str) -> Iterator[_T]:
         yield item
         if pace.due or done == total:
             pace.say(done)
+
+
+@contextlib.contextmanager
+def quiet(package: str, level: int) -> Generator[None]:
+    """Keep a package from logging less than a level, and from configuring the root logger.
+
+    Args:
+        package: Name of its logger.
+        level: Of what it may still log.
+    """
+    logger, root = logging.getLogger(package), logging.getLogger()
+    before, guard = logger.level, logging.NullHandler()
+    logger.setLevel(level)
+    root.addHandler(guard)
+    try:
+        yield
+    finally:
+        root.removeHandler(guard)
+        logger.setLevel(before)

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from data_pipelines._beam import Beam
+from data_pipelines._progress import quiet
 from data_pipelines._workers import on_beam
 from data_pipelines.location import data_directory
-from data_pipelines.stored import StoredStructures, quiet_absl
+from data_pipelines.stored import StoredStructures
 from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError
 from efa_zoo.base.files import FolderInUse, locked
@@ -121,7 +122,7 @@ def prepare(
     # TFDS has one process-wide bar and prints its own messages; the labels' progress is shown here.
     tfds.disable_progress_bar()
     try:
-        with quiet_absl(), contextlib.redirect_stdout(io.StringIO()):
+        with quiet("absl", logging.ERROR), contextlib.redirect_stdout(io.StringIO()):
             builder = builder_class(
                 config=config, data_dir=str(root), file_format=_FILE_FORMAT, **options
             )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
+from data_pipelines._progress import quiet
 from data_pipelines.files.storage import from_example
 from data_pipelines.structure import Structure
 from efa_zoo.base.errors import DataError
 
-__all__ = ["StoredStructures", "quiet_absl"]
+__all__ = ["StoredStructures"]
 
 
 @dataclass(eq=False)
@@ -44,7 +44,7 @@ class StoredStructures(Sequence[Structure]):
         if self._source is None:
             import tensorflow_datasets as tfds
 
-            with quiet_absl():
+            with quiet("absl", logging.ERROR):
                 builder: Any = tfds.builder_from_directory(self.directory)
                 if self.split not in builder.info.splits:
                     known = list(builder.info.splits)
@@ -78,17 +78,3 @@ class StoredStructures(Sequence[Structure]):
         if not numbers:
             return []
         return [from_example(example) for example in self.source.__getitems__(list(numbers))]
-
-
-@contextlib.contextmanager
-def quiet_absl() -> Generator[None]:
-    """Keep absl, through which TFDS logs, to errors, and from configuring the root logger."""
-    absl_logger, root = logging.getLogger("absl"), logging.getLogger()
-    level, guard = absl_logger.level, logging.NullHandler()
-    absl_logger.setLevel(logging.ERROR)
-    root.addHandler(guard)
-    try:
-        yield
-    finally:
-        root.removeHandler(guard)
-        absl_logger.setLevel(level)

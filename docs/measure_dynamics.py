@@ -16,12 +16,12 @@ import numpy as np
 from ase import Atoms, units
 from ase.build import bulk
 from ase.md.nose_hoover_chain import IsotropicMTKNPT
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 
 import efa_zoo
 from efa_zoo.calculator import EFACalculator
 from efa_zoo.models.inputs.checks import OutOfRangeWarning
 from efa_zoo.simulation import DynamicsConfig, energy_drift, read_log, run_dynamics
+from efa_zoo.simulation.velocities import initial_momenta
 
 RESULTS = Path(__file__).parent / "dynamics.json"
 MODEL = "mpnn_efa_nacl_bulk"
@@ -81,9 +81,7 @@ def constant_energy(atoms: Atoms, temperature: float, dtype: str) -> dict[str, A
 def constant_pressure(atoms: Atoms, temperature: float) -> dict[str, Any]:
     """The same of what thermostats and barostat keep; means of temperature, volume and pressure."""
     atoms.calc = EFACalculator(MODEL, dtype="float64", out_of_range="warn")
-    rng = np.random.default_rng(0)
-    MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=rng)
-    Stationary(atoms)
+    atoms.set_momenta(initial_momenta(atoms, DynamicsConfig(temperature=temperature)))
     dynamics = IsotropicMTKNPT(
         atoms,
         TIMESTEP * units.fs,

@@ -17,7 +17,7 @@ from efa_zoo.structures.graph import Shape
 
 _WIDTH_STEP = 4
 
-# In slots of neighbours, of the networks of the zoo on a CPU: an atom, and a pair in attention.
+# Of an atom, and of a pair in attention, in slots of neighbours: rough guesses, not fitted.
 _WORK_OF_ATOM = 8.0
 _WORK_OF_PAIR = 0.25
 
